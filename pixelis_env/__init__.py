@@ -1,0 +1,1 @@
+"""Pixelis: pixel-space operations on images and videos as a Gymnasium environment."""

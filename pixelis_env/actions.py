@@ -1,0 +1,279 @@
+"""The typed actions: what an agent may do, and how a tool-call JSON says it.
+
+Every other form of an action is derived from these models: the JSON schema handed to a language
+model, the parser of its tool calls, and (in `codec`) the Gymnasium spaces.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar, Literal, Union
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from pixelis_env.coordinates import Frame
+from pixelis_env.errors import InvalidCall
+
+ANSWER_LIMIT = 512  # characters; also what a trace reader accepts
+TEXT_LIMIT = 64  # characters of a text to look for
+
+EvidenceId = Annotated[
+    str,
+    Field(
+        pattern=r"^e(0|[1-9][0-9]{0,3})$", description="An evidence id: e0 is the medium itself."
+    ),
+]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _storable(text: str) -> str:
+    """Refuses what UTF-8 cannot hold: such text could be neither traced nor hashed."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"text holds a character that UTF-8 cannot encode: {error.reason}"
+        ) from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
+class _Action(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Spatial(_Action):
+    source: EvidenceId = Field(
+        "e0", description="The view to work on; coordinates are relative to it."
+    )
+    time: Seconds | None = Field(
+        None,
+        description="Seconds into the video; default: the time of the named view (e0: its start).",
+    )
+    frame: Frame = Field("rel1000", description="The frame of reference of the coordinates.")
+
+
+BoxField = tuple[Number, Number, Number, Number]
+_BOX = "(x0, y0, x1, y1), x to the right, y down."
+
+
+class Zoom(_Spatial):
+    """Crop a box out of a view: its pixels at their native resolution."""
+
+    op: Literal["zoom"] = "zoom"
+    box: BoxField = Field(description=_BOX)
+
+
+class Segment(_Spatial):
+    """Outline the object that a box encloses or a point touches. Give exactly one of the two."""
+
+    op: Literal["segment"] = "segment"
+    box: BoxField | None = Field(None, description=_BOX)
+    point: tuple[Number, Number] | None = Field(None, description="(x, y) on the object.")
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> Segment:
+        if (self.box is None) == (self.point is None):
+            raise ValueError("give exactly one of box and point")
+        return self
+
+
+class Track(_Action):
+    """Follow an object (a mask, or the content of a zoomed view) through a span of the video."""
+
+    op: Literal["track"] = "track"
+    target: EvidenceId = Field(description="The mask or view that shows the object.")
+    span: tuple[Seconds, Seconds] | None = Field(
+        None,
+        description="(start, end) in seconds; end < start goes backwards; "
+        "default: from the target's time to the end of the video.",
+    )
+
+
+class ReadText(_Spatial):
+    """Read the text in a view, or in a box of it."""
+
+    op: Literal["read_text"] = "read_text"
+    box: BoxField | None = Field(None, description=_BOX + " Default: the whole view.")
+
+
+class Localize(_Action):
+    """Find when something is visible: a target (evidence), a text, or, with neither, every scene between cuts."""
+
+    op: Literal["localize"] = "localize"
+    target: EvidenceId | None = Field(None, description="Evidence that shows what to look for.")
+    text: Annotated[Text, Field(min_length=1, max_length=TEXT_LIMIT)] | None = Field(
+        None, description="Text to look for."
+    )
+    span: tuple[Seconds, Seconds] | None = Field(
+        None, description="(start, end) in seconds to search; default: the whole video."
+    )
+
+    @model_validator(mode="after")
+    def _one_query(self) -> Localize:
+        if self.target is not None and self.text is not None:
+            raise ValueError("give at most one of target and text")
+        return self
+
+
+class Properties(_Action):
+    """Measure evidence: area, box, centroid, colour, orientation, speed, text, and how several relate."""
+
+    op: Literal["properties"] = "properties"
+    targets: tuple[EvidenceId, ...] = Field(
+        min_length=1, max_length=8, description="The evidence to measure."
+    )
+
+
+class Answer(_Action):
+    """Answer the question and end the episode."""
+
+    op: Literal["answer"] = "answer"
+    text: Annotated[Text, Field(max_length=ANSWER_LIMIT)] = Field(
+        description="An option's letter, a number, a text, or 'start-end' in seconds, as the question asks."
+    )
+    evidence: tuple[EvidenceId, ...] = Field(
+        (), max_length=32, description="The evidence that the answer rests on."
+    )
+
+
+Action = Annotated[
+    Union[Zoom, Segment, Track, ReadText, Localize, Properties, Answer],
+    Field(discriminator="op"),
+]
+ACTION_TYPES: dict[str, type[_Action]] = {
+    "zoom": Zoom,
+    "segment": Segment,
+    "track": Track,
+    "read_text": ReadText,
+    "localize": Localize,
+    "properties": Properties,
+    "answer": Answer,
+}
+OPS: tuple[str, ...] = tuple(ACTION_TYPES)
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Action)
+
+
+def is_action(value: object) -> bool:
+    """Whether `value` is a typed action."""
+    return isinstance(value, _Action)
+
+
+def parse_action(data: dict[str, Any]) -> Action:
+    """A typed action from plain data with an `op` key.
+
+    Raises:
+        InvalidCall: The data fits no action; the message names each field that was wrong.
+    """
+    try:
+        return _ADAPTER.validate_python(data)
+    except ValidationError as error:
+        raise InvalidCall(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """One line a model can act on: which argument, and what it should have been."""
+    problems = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False)[:4]:
+        where = ".".join(str(part) for part in item["loc"] if part not in OPS) or "action"
+        problems.append(f"{where}: {item['msg']}")
+    return "; ".join(problems)[:600]
+
+
+class ToolCallCodec:
+    """Typed actions to and from tool-call JSON, in one declared frame of reference.
+
+    A tool call is `{"name": op, "arguments": {...}}`. The frame is part of the codec, not of the
+    call: a model writes bare numbers and the codec knows what they mean.
+
+    Args:
+        frame: The frame of reference of every coordinate in the calls.
+    """
+
+    _HIDDEN: ClassVar[tuple[str, ...]] = ("op", "frame")
+
+    def __init__(self, frame: Frame = "rel1000") -> None:
+        self.frame: Frame = frame
+
+    def decode(self, call: str | dict[str, Any]) -> Action:
+        """The typed action that a tool call asks for.
+
+        Raises:
+            InvalidCall: Not JSON, not a tool call, an unknown name, or arguments that do not fit.
+        """
+        if isinstance(call, str):
+            try:
+                call = json.loads(call)
+            except (ValueError, RecursionError) as error:
+                raise InvalidCall(f"the tool call is not JSON: {error}") from None
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            raise InvalidCall('a tool call is {"name": ..., "arguments": {...}}')
+        name, arguments = call["name"], call.get("arguments", {})
+        if name not in ACTION_TYPES:
+            raise InvalidCall(f"no tool is called {name[:40]!r}; the tools are {', '.join(OPS)}")
+        if not isinstance(arguments, dict):
+            raise InvalidCall(f"the arguments of {name} must be a JSON object")
+        hidden = [key for key in self._HIDDEN if key in arguments]
+        if hidden:
+            raise InvalidCall(f"{name} takes no argument {hidden[0]!r}")
+        if issubclass(ACTION_TYPES[name], _Spatial):
+            arguments = {**arguments, "frame": self.frame}
+        return parse_action({**arguments, "op": name})
+
+    def encode(self, action: Action) -> dict[str, Any]:
+        """The tool call that `decode` turns back into `action`.
+
+        Raises:
+            ValueError: The action's coordinates are in another frame than the codec's.
+        """
+        if isinstance(action, _Spatial) and action.frame != self.frame:
+            raise ValueError(f"the action is in {action.frame}, the codec writes {self.frame}")
+        arguments = action.model_dump(mode="json", exclude=set(self._HIDDEN), exclude_defaults=True)
+        return {"name": action.op, "arguments": arguments}
+
+    def schemas(self, style: Literal["openai", "anthropic"] = "openai") -> list[dict[str, Any]]:
+        """The tools as JSON schemas, in the form that the named API takes."""
+        top = {
+            "rel1000": "0..1000 over the view",
+            "unit": "0..1 over the view",
+            "px": "pixels of the view",
+        }
+        tools = []
+        for name, model in ACTION_TYPES.items():
+            schema = model.model_json_schema()
+            for key in self._HIDDEN:
+                schema["properties"].pop(key, None)
+            for key in ("box", "point"):
+                if key in schema["properties"]:
+                    field = schema["properties"][key]
+                    field["description"] = f"{field['description']} Coordinates: {top[self.frame]}."
+            schema = _tidy(schema)
+            description = " ".join((model.__doc__ or "").split())
+            schema.pop("description", None)
+            if style == "anthropic":
+                tools.append({"name": name, "description": description, "input_schema": schema})
+            else:
+                function = {"name": name, "description": description, "parameters": schema}
+                tools.append({"type": "function", "function": function})
+        return tools
+
+
+def _tidy(node: Any) -> Any:
+    """Drops pydantic's `title`s, which only cost a language model tokens."""
+    if isinstance(node, dict):
+        return {k: _tidy(v) for k, v in node.items() if not (k == "title" and isinstance(v, str))}
+    if isinstance(node, list):
+        return [_tidy(v) for v in node]
+    return node

@@ -1,0 +1,1 @@
+"""Tasks: a question about a medium, and where questions come from."""
