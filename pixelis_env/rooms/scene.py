@@ -307,9 +307,7 @@ class Scene:
         for motion in self.motions:
             if motion.object_id == object_id:
                 x, y, z = (float(v) for v in motion.centers[index])
-                return dataclasses.replace(
-                    placed, center=(x, y, z), yaw=float(motion.yaws[index])
-                )
+                return dataclasses.replace(placed, center=(x, y, z), yaw=float(motion.yaws[index]))
         return placed
 
     @cached_property

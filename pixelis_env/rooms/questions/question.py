@@ -1,0 +1,76 @@
+"""What a question is, and what a type of question must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from numpy.random import Generator
+
+from pixelis_env.actions import Action
+from pixelis_env.rooms.questions.survey import Survey
+
+Targets = tuple[int, ...]
+"""Ids of the objects that a question is about, in the order its wording names them."""
+
+
+class NoQuestion(Exception):  # noqa: N818  (not an error: the search goes on)
+    """These objects give no question of this type: a rule of its answers is broken."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about a room video and its right answer.
+
+    Attributes:
+        text: The question as asked, without options.
+        options: The options' texts in order A, B, ...; None for an open question.
+        answer: As an agent would write it (see `Task.answer`).
+        targets: The objects whose pixels ground the answer, most telling first.
+    """
+
+    text: str
+    options: tuple[str, ...] | None
+    answer: str
+    targets: Targets
+
+
+@dataclass(frozen=True)
+class QuestionType:
+    """A kind of question: which objects it can be about, how it is asked, how it is solved.
+
+    Choosing and asking are apart so that a question chosen in the plain room can be asked again
+    of a shifted one, where its answer may differ (what the camera sees) or not exist.
+
+    Attributes:
+        name: The question type, e.g. `object_counting`.
+        family: "vsi", "search", "text", "motion" or "time".
+        metric: Name of the metric that scores an answer.
+        scene: Arguments of `make_scene` that this type needs, e.g. ``{"signs": 2}``.
+        stride: Every how many frames the survey looks; 1 where times must be exact.
+        propose: Candidate targets in a random order, the most promising first.
+        ask: The question about these targets, or `NoQuestion`. Its generator decides the order
+            of the options and nothing else.
+        solve: Actions that gather the evidence, without the answer; ids count from e1.
+    """
+
+    name: str
+    family: str
+    metric: str
+    scene: Mapping[str, int]
+    propose: Callable[[Survey, Generator], Iterable[Targets]]
+    ask: Callable[[Survey, Targets, Generator], Question]
+    solve: Callable[[Survey, Question, Generator], Sequence[Action]]
+    stride: int = 3
+
+
+def arrange(right: str, wrong: Sequence[str], rng: Generator) -> tuple[tuple[str, ...], str]:
+    """Options in a random order, and the letter of the right one.
+
+    The first draw is the letter, so a generator that is seeded by the task's index alone spreads
+    the letters evenly however many rooms were tried before.
+    """
+    slot = int(rng.integers(len(wrong) + 1))
+    options = [wrong[k] for k in rng.permutation(len(wrong))]
+    options.insert(slot, right)
+    return tuple(options), chr(ord("A") + slot)

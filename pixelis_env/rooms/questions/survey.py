@@ -1,0 +1,115 @@
+"""What a room video shows of each object, and when: from a small id pass, never from RGB."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelis_env.coordinates import Box
+from pixelis_env.rooms.boxes import corners
+from pixelis_env.rooms.scene import Placed, Scene
+from pixelis_env.rooms.video import RoomVideo
+
+SURVEY_WIDTH = 80
+"""Width of the id images, px: 4800 rays a frame, so that a question costs milliseconds."""
+
+IN_VIEW = 0.001
+"""An object is in view where it covers this share of the frame: a dozen pixels by a dozen at
+320x240, about the least that a person notices without searching."""
+
+CLEAR = 0.004
+"""An object is shown clearly where it covers this share of the frame, and ..."""
+
+WHOLE = 0.6
+"""... where this share of its outline's rectangle lies inside the frame, and ..."""
+
+UNCOVERED = 0.3
+"""... where its pixels fill this share of that rectangle: it is not hidden behind another."""
+
+
+class Survey:
+    """The visibility of every object over a video.
+
+    Args:
+        video: The room.
+        stride: Look at every `stride`-th frame.
+
+    Attributes:
+        frames: int (S,), the frames looked at.
+        share: float64 (S, n_objects + 1), the part of the frame that each id covers, 0..1.
+    """
+
+    def __init__(self, video: RoomVideo, stride: int) -> None:
+        self.video = video
+        self.stride = stride
+        self.frames = np.arange(0, video.n_frames, stride)
+        counts = video.visible(stride, SURVEY_WIDTH)
+        self.share: NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
+        self._clarity: dict[int, NDArray[np.float64]] = {}
+
+    @property
+    def scene(self) -> Scene:
+        """The room and all that moves in it."""
+        return self.video.scene
+
+    def clarity(self, object_id: int) -> NDArray[np.float64]:
+        """The share of the frame that the object covers where it is shown clearly, else 0; (S,)."""
+        if object_id not in self._clarity:
+            self._clarity[object_id] = self._measure(object_id)
+        return self._clarity[object_id]
+
+    def clear(self, object_id: int) -> bool:
+        """Whether some frame shows the object clearly: large, whole and uncovered."""
+        return bool(self.clarity(object_id).any())
+
+    def best_frame(self, object_id: int) -> int:
+        """The frame that shows the object best."""
+        clarity = self.clarity(object_id)
+        best = clarity if clarity.any() else self.share[:, object_id]
+        return int(self.frames[int(np.argmax(best))])
+
+    def box(self, object_id: int, frame: int) -> Box:
+        """The object's box in that frame, source pixels; LookupError where it is not in view."""
+        box = self.video.object_box(frame, object_id)
+        if box is None:
+            raise LookupError(f"object {object_id} is not in frame {frame}")
+        return box
+
+    def first_frame(self, ids: list[int], share: float = IN_VIEW) -> int | None:
+        """The first frame where one of the objects covers at least `share`, or None."""
+        shown = np.flatnonzero((self.share[:, ids] >= share).any(1))
+        return int(self.frames[shown[0]]) if len(shown) else None
+
+    @cached_property
+    def clear_ids(self) -> tuple[int, ...]:
+        """Objects that are shown clearly, in id order."""
+        return tuple(p.id for p in self.scene.room.objects if self.clear(p.id))
+
+    @cached_property
+    def unique(self) -> tuple[Placed, ...]:
+        """Clearly shown objects that are the only one of their category in the room."""
+        groups = self.scene.by_category
+        return tuple(
+            group[0] for group in groups.values() if len(group) == 1 and self.clear(group[0].id)
+        )
+
+    def _measure(self, object_id: int) -> NDArray[np.float64]:
+        scene, camera = self.scene, self.scene.camera
+        share = self.share[:, object_id]
+        clarity = np.zeros(len(share))
+        for k in np.flatnonzero(share >= CLEAR):
+            frame = int(self.frames[k])
+            xy, depth = camera.project(corners(scene.at(object_id, frame)), frame)
+            if (depth <= 0).any():
+                continue  # reaches behind the camera: cannot be whole in view
+            low, high = xy.min(0), xy.max(0)
+            size = (camera.width, camera.height)
+            inside = np.minimum(high, size) - np.maximum(low, 0)
+            whole = float(np.prod(np.maximum(inside, 0)))
+            outline = float(np.prod(high - low))
+            pixels = share[k] * camera.width * camera.height
+            if whole >= WHOLE * outline and pixels >= UNCOVERED * outline:
+                clarity[k] = share[k]
+        return clarity
