@@ -1,0 +1,35 @@
+"""Open a file as an image or a video, by its content."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from pixelis_env.media.base import DEFAULT_CACHE_BYTES, Media, checked_file
+from pixelis_env.media.image import ImageFile, is_still_image
+from pixelis_env.media.video import VideoFile
+
+
+def open_media(
+    path: str | os.PathLike[str],
+    *,
+    decoder: Literal["pyav", "decord"] = "pyav",
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+) -> Media:
+    """Open an image or a video file, told apart by content (the name does not matter).
+
+    Animated GIF and PNG files are videos; of other files with several pages the first is read.
+
+    Args:
+        path: A local file.
+        decoder: Reads videos: "pyav", or "decord" (extra ``decord``; H.264 in MP4 or Matroska).
+        cache_bytes: Most bytes of decoded video frames kept in memory, 0 for none.
+
+    Raises:
+        MediaError: The file is missing, damaged beyond reading, or neither image nor video.
+        ValueError: `decoder` is not one of the two.
+    """
+    file = checked_file(path)
+    if is_still_image(file):
+        return ImageFile(file)
+    return VideoFile(file, decoder=decoder, cache_bytes=cache_bytes)
