@@ -109,7 +109,7 @@ class ReadText(_Spatial):
 
 
 class Localize(_Action):
-    """Find when something is visible: a target (evidence), a text, or, with neither, every scene between cuts."""
+    """Find when a target (evidence) or a text is visible; with neither, the scenes between cuts."""
 
     op: Literal["localize"] = "localize"
     target: EvidenceId | None = Field(None, description="Evidence that shows what to look for.")
@@ -128,7 +128,7 @@ class Localize(_Action):
 
 
 class Properties(_Action):
-    """Measure evidence: area, box, centroid, colour, orientation, speed, text, and how several relate."""
+    """Measure evidence: area, box, colour, orientation, speed, text ... and how several relate."""
 
     op: Literal["properties"] = "properties"
     targets: tuple[EvidenceId, ...] = Field(
@@ -141,11 +141,22 @@ class Answer(_Action):
 
     op: Literal["answer"] = "answer"
     text: Annotated[Text, Field(max_length=ANSWER_LIMIT)] = Field(
-        description="An option's letter, a number, a text, or 'start-end' in seconds, as the question asks."
+        description="What the question asks for: an option's letter, a number, a text, "
+        "or 'start-end' in seconds."
     )
     evidence: tuple[EvidenceId, ...] = Field(
         (), max_length=32, description="The evidence that the answer rests on."
     )
+
+
+class Malformed(_Action):
+    """What an input that could not be read as an action becomes, so that it can be recorded.
+
+    It is a step that yields a `ToolError` with this reason; no agent is offered it.
+    """
+
+    op: Literal["malformed"] = "malformed"
+    reason: Annotated[str, Field(max_length=1000)]
 
 
 Action = Annotated[
@@ -164,6 +175,9 @@ ACTION_TYPES: dict[str, type[_Action]] = {
 OPS: tuple[str, ...] = tuple(ACTION_TYPES)
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Action)
+_RECORDED: TypeAdapter[Any] = TypeAdapter(
+    Annotated[Union[Action, Malformed], Field(discriminator="op")]
+)
 
 
 def is_action(value: object) -> bool:
@@ -181,6 +195,11 @@ def parse_action(data: dict[str, Any]) -> Action:
         return _ADAPTER.validate_python(data)
     except ValidationError as error:
         raise InvalidCall(_explain(error)) from None
+
+
+def parse_recorded(data: dict[str, Any]) -> Action | Malformed:
+    """An action as a trace holds it. Raises pydantic's ValidationError where it is none."""
+    return _RECORDED.validate_python(data)
 
 
 def _explain(error: ValidationError) -> str:
@@ -245,7 +264,7 @@ class ToolCallCodec:
 
     def schemas(self, style: Literal["openai", "anthropic"] = "openai") -> list[dict[str, Any]]:
         """The tools as JSON schemas, in the form that the named API takes."""
-        top = {
+        ranges = {
             "rel1000": "0..1000 over the view",
             "unit": "0..1 over the view",
             "px": "pixels of the view",
@@ -258,7 +277,9 @@ class ToolCallCodec:
             for key in ("box", "point"):
                 if key in schema["properties"]:
                     field = schema["properties"][key]
-                    field["description"] = f"{field['description']} Coordinates: {top[self.frame]}."
+                    field["description"] = (
+                        f"{field['description']} Coordinates: {ranges[self.frame]}."
+                    )
             schema = _tidy(schema)
             description = " ".join((model.__doc__ or "").split())
             schema.pop("description", None)

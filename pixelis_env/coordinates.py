@@ -39,14 +39,17 @@ class Region(NamedTuple):
 
     @property
     def width(self) -> int:
+        """Pixels across."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> int:
+        """Pixels down."""
         return self.y1 - self.y0
 
     @property
     def box(self) -> Box:
+        """The region as a float box."""
         return (float(self.x0), float(self.y0), float(self.x1), float(self.y1))
 
     def contains(self, other: Region) -> bool:
@@ -133,7 +136,7 @@ def snap(box: Box, bounds: Region) -> Region:
 
 
 class Letterbox(NamedTuple):
-    """The affine map that fits a region into a square canvas: canvas = (source - origin) * scale + pad."""
+    """Fits a region into a square canvas: canvas = (source - origin) * scale + pad."""
 
     scale: float
     pad_x: int

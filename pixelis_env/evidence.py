@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pixelis_env.coordinates import Box, Point, Region
 
@@ -55,6 +55,13 @@ class RLE(BaseModel):
     size: tuple[int, int]
     counts: str
 
+    @model_validator(mode="after")
+    def _fills_the_frame(self) -> RLE:
+        # A foreign trace may hold any string, and the C decoder trusts the run lengths it is given.
+        if min(self.size) < 1 or sum(_run_lengths(self.counts)) != self.size[0] * self.size[1]:
+            raise ValueError(f"the run lengths do not fill a mask of {self.size}")
+        return self
+
     @classmethod
     def encode(cls, mask: NDArray[np.bool_]) -> RLE:
         """Encodes a bool (height, width) mask."""
@@ -75,7 +82,7 @@ class RLE(BaseModel):
 
 
 class Mask(_Evidence):
-    """The outline of one object in one frame. `box` is the tight box of `rle`, `area` its pixels."""
+    """One object's outline in one frame. `box` is the tight box of `rle`, `area` its pixels."""
 
     kind: Literal["mask"] = "mask"
     rle: RLE
@@ -134,11 +141,12 @@ class TextLines(_Evidence):
 
     @property
     def text(self) -> str:
+        """The lines joined by spaces."""
         return " ".join(line.text for line in self.lines)
 
 
 class Intervals(_Evidence):
-    """When something is visible: disjoint (start, end) spans in order, each with a score in 0..1."""
+    """When something is visible: disjoint (start, end) spans in order, each with a score."""
 
     kind: Literal["intervals"] = "intervals"
     spans: tuple[tuple[float, float], ...]
@@ -172,8 +180,30 @@ def parse_evidence(data: dict[str, Any]) -> Evidence:
     return _ADAPTER.validate_python(data)
 
 
+def _run_lengths(counts: str) -> list[int]:
+    """The run lengths of COCO's compressed string: base-32 digits, deltas from two runs before."""
+    runs: list[int] = []
+    value = shift = 0
+    for char in counts:
+        digit = ord(char) - 48
+        if not 0 <= digit < 64 or shift > 30:
+            raise ValueError("the run-length code holds a character that COCO's code has not")
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            if digit & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            if runs[-1] < 0:
+                raise ValueError("the run-length code holds a negative run")
+            value = shift = 0
+    if shift:
+        raise ValueError("the run-length code ends in the middle of a number")
+    return runs
+
+
 def canonical_json(value: Any) -> bytes:
-    """The one byte form of a JSON value that digests are taken of: sorted keys, no spaces, no NaN."""
+    """The bytes of a JSON value that digests are taken of: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("utf-8")
 
 

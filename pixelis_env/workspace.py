@@ -47,10 +47,12 @@ class Workspace:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
+        """All evidence in order of its ids."""
         return tuple(self._evidence)
 
     @property
     def last(self) -> Evidence:
+        """The newest evidence."""
         return self._evidence[-1]
 
     def add(self, evidence: Evidence) -> str:
@@ -112,7 +114,8 @@ class Workspace:
             raise InvalidCall(
                 f"time {time:g} s is outside the medium: give 0..{self.media.duration:g}"
             )
-        return self.media.index_at(time)
+        # Times are written to the millisecond: 2.333 means the frame that starts at 2.33333.
+        return self.media.index_at(min(time + 1e-3, self.media.duration))
 
     def pixels(self, ref: ViewRef) -> NDArray[np.uint8]:
         """The native pixels of a look: uint8 (height, width, 3), read-only."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pixelis_env.actions import Action
 from pixelis_env.media.base import Media
+
+# What is said of the answer's form. The first three follow VSI-Bench's protocol.
+_FORMS = {
+    "letter": "Answer with the option's letter from the given choices directly.",
+    "mra": "Please answer the question using a single word or phrase.",
+    "anls": "Please answer the question using a single word or phrase.",
+    "tiou": "Answer with start-end in seconds, such as 1.5-4.0.",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class Task:
         question: The question as asked, without options.
         options: The texts of the options in order A, B, ...; None for an open question.
         answer: The right answer as an agent would write it: a letter, a number, a text, or
-            `start-end` in seconds.
+            `start-end` in seconds. None: unknown, so an episode is not scored.
         metric: The name of the metric that scores an answer (`scoring.METRICS`).
         oracle: For procedural tasks, makes a correct action sequence that ends with `answer`.
     """
@@ -31,9 +40,21 @@ class Task:
     media: Media
     question: str
     options: tuple[str, ...] | None
-    answer: str
+    answer: str | None
     metric: str
     oracle: Callable[[], Sequence[Action]] | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The question as it is put to an agent: with options and the form of the answer."""
+        lines = [f"These are frames of a video.\n{self.question}"]
+        if not self.media.is_video:
+            lines = [self.question]
+        if self.options is not None:
+            lines.append("Options:")
+            lines += [f"{a}. {b}" for a, b in zip(string.ascii_uppercase, self.options)]  # noqa: B905
+        lines.append(_FORMS[self.metric])
+        return "\n".join(lines)
 
 
 @runtime_checkable

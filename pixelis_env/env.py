@@ -1,0 +1,477 @@
+"""The environment: reset, step, render; everything else lives beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelis_env.actions import (
+    Action,
+    Answer,
+    Malformed,
+    ToolCallCodec,
+    is_action,
+    parse_action,
+)
+from pixelis_env.codec import DictCodec
+from pixelis_env.coordinates import Frame
+from pixelis_env.errors import InvalidCall
+from pixelis_env.evidence import Evidence, ToolError
+from pixelis_env.media.base import MediaError
+from pixelis_env.observation import Observer, current_look, make_overview, observation_space
+from pixelis_env.scoring import score
+from pixelis_env.tasks import Task, TaskSource, make_source
+from pixelis_env.tools import Toolbox
+from pixelis_env.trace import Header, Step, Trace, versions
+from pixelis_env.workspace import Workspace
+
+# Index of a task in an endless source: fits every integer type on the way.
+_ENDLESS = 2**62
+
+
+class EnvState(NamedTuple):
+    """An episode to come back to; plain data, picklable. See `PixelisEnv.get_state`."""
+
+    index: int
+    steps: tuple[Step, ...]
+    done: bool
+    score: float | None
+    next_index: int
+    rng: dict[str, Any]
+
+
+class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
+    """Answer a question about an image or a video by acting on its pixels.
+
+    ## Description
+    An episode is one question about one medium. The agent gathers evidence with six operations
+    and then answers. Evidence has ids: `e0` is the medium, step k yields `ek`; an operation names
+    the evidence that it works on.
+
+    ## Action space
+    `Dict` (see `pixelis_env.codec`). `step` also takes a typed action (`pixelis_env.actions`), its
+    plain-dict form (`{"op": "zoom", ...}`) and a tool call (`{"name": "zoom", "arguments": ...}`,
+    as a dict or as JSON), whose coordinates are in `frame`. `FlatAction` makes it `MultiDiscrete`.
+
+    | op | does | evidence |
+    |---|---|---|
+    | zoom | crops a box out of a view | View |
+    | segment | outlines the object in a box or at a point | Mask |
+    | track | follows a mask or view through a span | Tracklet |
+    | read_text | reads the text in a view or box | TextLines |
+    | localize | finds when evidence or a text is visible, or the scenes | Intervals |
+    | properties | measures evidence | Measurement |
+    | answer | ends the episode | - |
+
+    ## Observation space
+    `Dict`: `view` uint8 (224, 224, 3), the current view, letterboxed; `overview` uint8
+    (8, 112, 112, 3), frames spread over the medium, and `overview_mask` (8,), which of them are
+    there; `text` uint8 (1024,), UTF-8 of the question and the last result; `state` float32
+    (`observation.STATE` names its entries). `info` carries the same as objects.
+
+    ## Reward
+    At the answer, the task's own metric in 0..1 (`info["score"]`); `-step_cost` a step and
+    `-invalid_cost` for a call that could not be carried out. `info["reward_terms"]` names each.
+
+    ## Episode end
+    Terminated by an answer, truncated (score 0) after `max_steps` steps.
+
+    Args:
+        source: `"rooms"`, an image or video file (with `question`), or a `TaskSource`.
+        family: Rooms: `"vsi"`, `"search"`, `"text"`, `"motion"`, `"time"` or `"all"`.
+        types: Rooms: only these question types.
+        level: Rooms: difficulty, 1..3.
+        shift: Rooms: `"none"`, or a change of looks: `"lighting"`, `"texture"`, `"camera"`,
+            `"clutter"`, `"blur"`, `"fonts"`.
+        question: A media file: what is asked.
+        options: A media file: the options' texts.
+        answer: A media file: the right answer; without it episodes have no score.
+        decoder: A media file: the video decoder.
+        tools: The backends: None for the defaults, one name for all, or a mapping from operation
+            to a name, `{"name": ..., option: ...}`, or a backend object.
+        max_steps: The longest episode, 1..9999.
+        step_cost: Taken from every step's reward, >= 0.
+        invalid_cost: Taken as well where a call could not be carried out, >= 0.
+        frame: The frame of reference of coordinates in tool calls.
+        prefetch: Make the next episode's task in a thread while this one is played.
+        render_mode: `"rgb_array"` or `"human"` (a window; needs the extra `human`).
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 2}  # noqa: RUF012
+
+    def __init__(
+        self,
+        source: str | Path | TaskSource = "rooms",
+        *,
+        family: str = "all",
+        types: Sequence[str] | None = None,
+        level: int = 1,
+        shift: str = "none",
+        question: str | None = None,
+        options: Sequence[str] | None = None,
+        answer: str | None = None,
+        decoder: str = "pyav",
+        tools: str | Mapping[str, Any] | None = None,
+        max_steps: int = 16,
+        step_cost: float = 0.01,
+        invalid_cost: float = 0.05,
+        frame: Frame = "rel1000",
+        prefetch: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        _check(max_steps, step_cost, invalid_cost, frame, render_mode, self.metadata)
+        self.kwargs: dict[str, Any] = {k: v for k, v in given.items() if v != _DEFAULTS[k]}
+        self.source = make_source(
+            source,
+            family=family,
+            types=types,
+            level=level,
+            shift=shift,
+            question=question,
+            options=options,
+            answer=answer,
+            decoder=decoder,
+        )
+        self.toolbox = Toolbox(tools)
+        self.max_steps = max_steps
+        self.step_cost = step_cost
+        self.invalid_cost = invalid_cost
+        self.render_mode = render_mode
+        self.tool_calls = ToolCallCodec(frame)
+        self.codec = DictCodec(max_steps)
+        self.action_space = self.codec.space
+        self.observation_space = observation_space()
+        self._prefetcher = _Prefetcher(self.source) if prefetch else None
+        self._window: Any = None
+        self._next_index: int | None = None
+        self._steps: list[Step] = []
+        self._done = True
+        self._score: float | None = None
+
+    # ---- the Gymnasium interface ----
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Starts an episode.
+
+        Args:
+            seed: Seeds the order of tasks; the same seed starts with the same task.
+            options: `{"index": i}` picks row i of the source.
+
+        Raises:
+            ValueError: An option that is not known, or an index outside the source.
+        """
+        super().reset(seed=seed)
+        if seed is not None or self._next_index is None:
+            self._next_index = self._draw_index()
+        unknown = set(options or ()) - {"index"}
+        if unknown:
+            raise ValueError(f"reset knows the option 'index', not {sorted(unknown)}")
+        if options and "index" in options:
+            index = self._check_index(options["index"])
+        else:
+            index, self._next_index = self._next_index, self._draw_index()
+        self._begin(index)
+        if self._prefetcher is not None:
+            self._prefetcher.start(self._next_index)
+        observation = self._observer.observe(self.workspace, 0.0)
+        info = {
+            "index": index,
+            "task_id": self.task.id,
+            "task_type": self.task.type,
+            "prompt": self.task.prompt,
+            "question": self.task.question,
+            "options": self.task.options,
+            "evidence_id": "e0",
+            "evidence": self.workspace.last,
+            "view": self.view(),
+        }
+        self._show()
+        return observation, info
+
+    def step(
+        self, action: Any
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        """Carries out one action; see the class for its forms. Never raises on any action.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode is over, or none was started.
+        """
+        if self._done:
+            raise gym.error.ResetNeeded("the episode is over: call reset() before step()")
+        typed = self._read(action)
+        evidence = self._carry_out(typed)
+        terms = {"step": -self.step_cost}
+        info: dict[str, Any] = {"op": typed.op, "invalid": isinstance(evidence, ToolError)}
+        if info["invalid"]:
+            terms["invalid"] = -self.invalid_cost
+        if evidence is not None:
+            info["evidence_id"] = self.workspace.add(evidence)
+            info["evidence"] = evidence
+        terminated = evidence is None
+        truncated = not terminated and len(self._steps) + 1 >= self.max_steps
+        if terminated or truncated:
+            self._done = True
+            text = typed.text if terminated and isinstance(typed, Answer) else ""
+            self._score = self._rate(text)
+            if self._score is not None:
+                info["score"] = self._score
+                if terminated:
+                    terms["task"] = self._score
+        self._steps.append(Step(action=typed, evidence=evidence, reward_terms=terms))
+        info["reward_terms"] = terms
+        info["view"] = self.view()
+        observation = self._observer.observe(self.workspace, len(self._steps) / self.max_steps)
+        self._show()
+        return observation, sum(terms.values()), terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The current view with its evidence drawn on it, uint8 (H, W, 3), for "rgb_array"."""
+        if self.render_mode is None:
+            gym.logger.warn("render() needs render_mode='rgb_array' or 'human' in gym.make")
+            return None
+        if self.render_mode == "human":
+            self._show()
+            return None
+        return self._draw()
+
+    def close(self) -> None:
+        """Stops the prefetching thread and closes the window."""
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    # ---- beyond Gymnasium ----
+
+    def view(self) -> Image.Image:
+        """The current view at its native resolution."""
+        return Image.fromarray(self.workspace.pixels(current_look(self.workspace)))
+
+    def oracle(self) -> list[Action]:
+        """A correct action sequence from the episode's start, for procedural tasks.
+
+        Raises:
+            ValueError: The task's source knows no such sequence.
+        """
+        if self.task.oracle is None:
+            raise ValueError(
+                f"{self.source.name} gives no oracle; procedural sources such as rooms do"
+            )
+        return list(self.task.oracle())
+
+    def trace(self) -> Trace:
+        """The record of the episode so far."""
+        kwargs, portable = _portable(self.kwargs)
+        header = Header(
+            env_id="" if self.spec is None else self.spec.id,
+            kwargs=kwargs,
+            portable=portable,
+            index=self._index,
+            task_id=self.task.id,
+            task_type=self.task.type,
+            question=self.task.question,
+            media_digest=self.task.media.digest,
+            tools=dict(self.toolbox.names),
+            versions=versions(),
+        )
+        return Trace.build(header, self._steps, self._score)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the episode so far."""
+        return tuple(self._steps)
+
+    def get_state(self) -> EnvState:
+        """The episode as plain data, for branching search; `set_state` comes back to it."""
+        if self._next_index is None:
+            raise gym.error.ResetNeeded("there is no episode yet: call reset() first")
+        rng = self.np_random.bit_generator.state
+        return EnvState(
+            self._index, self.steps, self._done, self._score, self._next_index, dict(rng)
+        )
+
+    def set_state(self, state: EnvState) -> dict[str, NDArray[Any]]:
+        """Comes back to an episode of this source; returns its observation."""
+        self._begin(state.index)
+        self._steps = list(state.steps)
+        for step in self._steps:
+            if step.evidence is not None:
+                self.workspace.add(step.evidence)
+        self._done, self._score = state.done, state.score
+        self._next_index = state.next_index
+        self.np_random.bit_generator.state = state.rng
+        return self._observer.observe(self.workspace, len(self._steps) / self.max_steps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        started = self._next_index is not None
+        state = self.get_state() if started else None
+        return {"kwargs": self.kwargs, "spec": self.spec, "state": state}
+
+    def __setstate__(self, data: dict[str, Any]) -> None:
+        self.__init__(**data["kwargs"])  # type: ignore[misc]
+        self.spec = data["spec"]
+        if data["state"] is not None:
+            self.set_state(data["state"])
+
+    # ---- inside ----
+
+    def _draw_index(self) -> int:
+        size = self.source.size
+        return int(self.np_random.integers(_ENDLESS if size is None else size))
+
+    def _check_index(self, index: Any) -> int:
+        size = _ENDLESS if self.source.size is None else self.source.size
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < size:
+            raise ValueError(
+                f"no task {index!r} in {self.source.name}: give an index in 0..{size - 1}"
+            )
+        return int(index)
+
+    def _begin(self, index: int) -> None:
+        """Makes the task at `index` the episode, with an empty workspace."""
+        same = getattr(self, "_index", None) == index
+        if not same:
+            made = None if self._prefetcher is None else self._prefetcher.take(index)
+            self.task, overview = made or (self.source.task(index), None)
+            self._observer = Observer(self.task, overview)
+            self._index = index
+        self.workspace = Workspace(self.task.media)
+        self._steps = []
+        self._done, self._score = False, None
+
+    def _read(self, action: Any) -> Action | Malformed:
+        """Any input as an action; what cannot be read becomes `Malformed`."""
+        if is_action(action):
+            return action
+        try:
+            if isinstance(action, str):
+                return self.tool_calls.decode(action)
+            if not isinstance(action, Mapping):
+                raise InvalidCall(
+                    f"an action is a member of the action space, a typed action or a tool call, "
+                    f"not {type(action).__name__}"
+                )
+            if "name" in action:
+                return self.tool_calls.decode(dict(action))
+            if isinstance(action.get("op"), str):
+                return parse_action(dict(action))
+            return self.codec.decode(action, self.workspace)
+        except InvalidCall as error:
+            return Malformed(reason=_printable(str(error)))
+
+    def _carry_out(self, action: Action | Malformed) -> Evidence | None:
+        """The evidence of an action; None for an answer that stands."""
+        try:
+            if isinstance(action, Malformed):
+                raise InvalidCall(action.reason)
+            if isinstance(action, Answer):
+                for evidence_id in action.evidence:
+                    self.workspace.get(evidence_id)
+                return None
+            return self.toolbox.run(action, self.workspace)
+        except (InvalidCall, MediaError) as error:
+            return ToolError(message=_printable(str(error)))
+
+    def _rate(self, text: str) -> float | None:
+        return None if self.task.answer is None else score(self.task.metric, text, self.task)
+
+    def _draw(self) -> NDArray[np.uint8]:
+        from pixelis_env.draw import draw_workspace
+
+        return draw_workspace(self.workspace, self.task.question)
+
+    def _show(self) -> None:
+        if self.render_mode != "human":
+            return
+        if self._window is None:
+            from pixelis_env.draw import Window
+
+            self._window = Window(self.metadata["render_fps"])
+        self._window.show(self._draw())
+
+
+class _Prefetcher:
+    """Makes the next task and its overview in a thread. One task ahead, never more."""
+
+    def __init__(self, source: TaskSource) -> None:
+        self._source = source
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="pixelis-prefetch")
+        self._pending: tuple[int, Future[tuple[Task, NDArray[np.uint8]]]] | None = None
+
+    def start(self, index: int) -> None:
+        if self._pending is None or self._pending[0] != index:
+            self._pending = (index, self._pool.submit(self._make, index))
+
+    def take(self, index: int) -> tuple[Task, NDArray[np.uint8]] | None:
+        """The task at `index` if it was asked for; waits until it is made."""
+        if self._pending is None or self._pending[0] != index:
+            return None
+        future, self._pending = self._pending[1], None
+        return future.result()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, index: int) -> tuple[Task, NDArray[np.uint8]]:
+        task = self._source.task(index)
+        return task, make_overview(task.media)
+
+
+_DEFAULTS: dict[str, Any] = {"source": "rooms", **(PixelisEnv.__init__.__kwdefaults__ or {})}
+
+
+def _check(
+    max_steps: int,
+    step_cost: float,
+    invalid_cost: float,
+    frame: str,
+    render_mode: str | None,
+    metadata: Mapping[str, Any],
+) -> None:
+    if not 1 <= max_steps <= 9999:
+        raise ValueError(f"max_steps must be in 1..9999, not {max_steps}")
+    for name, cost in (("step_cost", step_cost), ("invalid_cost", invalid_cost)):
+        if not 0 <= cost < float("inf"):
+            raise ValueError(f"{name} must be a number >= 0, not {cost}")
+    if frame not in ("rel1000", "unit", "px"):
+        raise ValueError(f"frame must be 'rel1000', 'unit' or 'px', not {frame!r}")
+    if render_mode is not None and render_mode not in metadata["render_modes"]:
+        raise ValueError(
+            f"render_mode must be one of {metadata['render_modes']}, not {render_mode!r}"
+        )
+
+
+def _portable(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The arguments as plain JSON without any path, and whether they rebuild the environment."""
+    plain, portable = {}, True
+    for key, value in kwargs.items():
+        if key in ("render_mode", "prefetch"):
+            continue  # they change nothing that a trace holds
+        if key == "source":
+            if isinstance(value, (str, Path)):
+                plain[key] = Path(value).name
+            else:
+                plain[key], portable = Path(value.name).name, False
+            continue
+        try:
+            plain[key] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
+            portable = False
+    return plain, portable
+
+
+def _printable(message: str) -> str:
+    """A message that a trace can hold: valid UTF-8 of bounded length."""
+    return message.encode("utf-8", "replace").decode("utf-8")[:1000]

@@ -1,0 +1,166 @@
+"""The environment in the forms that other code expects: flat arrays, or text and images."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelis_env.actions import Malformed
+from pixelis_env.codec import FlatCodec
+from pixelis_env.describe import describe
+from pixelis_env.env import PixelisEnv
+from pixelis_env.evidence import Mask, TextLines, Tracklet, View
+from pixelis_env.observation import OVERVIEW_FRAMES, OVERVIEW_SIZE, overview_indices
+
+_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+def _pixelis(env: gym.Env[Any, Any]) -> PixelisEnv:
+    if not isinstance(env.unwrapped, PixelisEnv):
+        raise TypeError(f"this wraps a Pixelis environment, not {type(env.unwrapped).__name__}")
+    return env.unwrapped
+
+
+class FlatAction(gym.Wrapper[Any, Any, Any, Any]):
+    """`MultiDiscrete` actions and images of three dimensions, as Stable-Baselines3 takes them.
+
+    The action is `pixelis_env.codec.FlatCodec`'s. The overview becomes one contact sheet, uint8
+    (224, 448, 3), two rows of four frames.
+
+    Args:
+        env: A Pixelis environment.
+    """
+
+    _ROWS = 2
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.flat = FlatCodec(_pixelis(env).codec)
+        self.action_space = self.flat.space
+        columns = OVERVIEW_FRAMES // self._ROWS
+        sheet = (self._ROWS * OVERVIEW_SIZE, columns * OVERVIEW_SIZE, 3)
+        fields = dict(_pixelis(env).observation_space.items())
+        fields["overview"] = spaces.Box(0, 255, sheet, np.uint8)
+        self.observation_space = spaces.Dict(fields)
+
+    def reset(self, **kwargs: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """As the wrapped environment's."""
+        observation, info = self.env.reset(**kwargs)
+        return self._sheet(observation), info
+
+    def step(
+        self, action: NDArray[np.integer[Any]]
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        """Carries out a flat action; what is not in the action space is an invalid call."""
+        array = np.asarray(action)
+        if array.dtype.kind in "iu" and self.flat.space.contains(array):
+            structured: Any = self.flat.unflatten(array)
+        else:
+            structured = Malformed(reason=f"the flat action is not in {self.flat.space}"[:1000])
+        observation, reward, terminated, truncated, info = self.env.step(structured)
+        return self._sheet(observation), float(reward), terminated, truncated, info
+
+    def _sheet(self, observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        tiles = observation["overview"]
+        columns = OVERVIEW_FRAMES // self._ROWS
+        grid = tiles.reshape(self._ROWS, columns, *tiles.shape[1:]).swapaxes(1, 2)
+        shape = (self._ROWS * OVERVIEW_SIZE, columns * OVERVIEW_SIZE, 3)
+        return {**observation, "overview": grid.reshape(shape)}
+
+
+class _Turn(spaces.Space[Any]):
+    """What a turn of a dialogue is: checked by type, since texts and images have no bounds."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, self._kind)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        raise NotImplementedError("a dialogue turn has no distribution to sample from")
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+
+class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
+    """Text in, text and images out: the environment as a language model's tool.
+
+    An action is the model's whole turn: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`
+    or an `<answer>...</answer>`, with any thought around it, or bare tool-call JSON. A turn with
+    neither, or with more than one call, is an invalid call.
+
+    An observation is `{"text": str, "images": [PIL.Image, ...]}`: at the reset the prompt and the
+    overview frames, afterwards one line about the evidence and, where it has a place, its pixels.
+
+    Args:
+        env: A Pixelis environment. Its `frame` is that of the coordinates in both directions.
+        min_side: Images are enlarged by whole factors until their longer side has this many
+            pixels, so that a small crop is worth looking at. In pixels.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], *, min_side: int = 224) -> None:
+        super().__init__(env)
+        self._pixelis = _pixelis(env)
+        self._min_side = min_side
+        self.action_space = _Turn(str)
+        self.observation_space = _Turn(dict)
+
+    def tools(self, style: Literal["openai", "anthropic"] = "openai") -> list[dict[str, Any]]:
+        """The operations as tool schemas in the form that the named API takes."""
+        return self._pixelis.tool_calls.schemas(style)
+
+    def reset(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Starts an episode: the prompt, what e0 is, and the overview frames."""
+        _, info = self.env.reset(**kwargs)
+        media = self._pixelis.task.media
+        indices = overview_indices(media)
+        words = describe(self._pixelis.workspace, "e0", self._pixelis.tool_calls.frame)
+        if media.is_video:
+            times = ", ".join(f"{media.times[i]:.3f}" for i in indices)
+            words += f"; shown: the frames at {times} s"
+        images = [Image.fromarray(media.frame(i)) for i in indices]
+        return {"text": f"{info['prompt']}\n{words}", "images": images}, info
+
+    def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Carries out the model's turn."""
+        _, reward, terminated, truncated, info = self.env.step(self._parse(action))
+        images: list[Image.Image] = []
+        text = "The episode is over."
+        if "evidence_id" in info:
+            frame = self._pixelis.tool_calls.frame
+            text = describe(self._pixelis.workspace, info["evidence_id"], frame)
+            if isinstance(info["evidence"], (View, Mask, TextLines, Tracklet)):
+                images = [self._enlarge(info["view"])]
+        return {"text": text, "images": images}, float(reward), terminated, truncated, info
+
+    def _parse(self, turn: Any) -> Any:
+        if not isinstance(turn, str):
+            return Malformed(reason=f"a turn is text, not {type(turn).__name__}")
+        calls, answers = _CALL.findall(turn), _ANSWER.findall(turn)
+        if len(calls) + len(answers) > 1:
+            return Malformed(reason="write one <tool_call> or one <answer> in a turn")
+        if answers:
+            return {"name": "answer", "arguments": {"text": answers[0].strip()}}
+        if calls:
+            return calls[0]
+        if turn.lstrip().startswith("{"):
+            return turn
+        return Malformed(reason='write <tool_call>{"name": ..., "arguments": {...}}</tool_call>')
+
+    def _enlarge(self, image: Image.Image) -> Image.Image:
+        factor = -(-self._min_side // max(image.size))
+        if factor <= 1:
+            return image
+        size = (image.width * factor, image.height * factor)
+        return image.resize(size, Image.Resampling.BICUBIC)
