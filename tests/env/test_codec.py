@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixelis_env.actions import (
+    OPS,
+    Answer,
+    Segment,
+    ToolCallCodec,
+    Zoom,
+    parse_action,
+    parse_recorded,
+)
+from pixelis_env.codec import DictCodec, FlatCodec
+from pixelis_env.coordinates import Frame, Region
+from pixelis_env.errors import InvalidCall
+from pixelis_env.media import ArrayMedia
+from pixelis_env.workspace import Workspace
+from tests.env.strategies import actions
+
+MEDIA = ArrayMedia(np.zeros((16, 64, 128, 3), np.uint8), fps=8.0)
+REGION = Region(0, 0, 128, 64)
+MAX_STEPS = 12
+CODEC = DictCodec(MAX_STEPS)
+FLAT = FlatCodec(CODEC)
+FRAMES: tuple[Frame, ...] = ("rel1000", "unit", "px")
+
+
+def any_action(frame: Frame = "unit"):  # noqa: ANN201 - a hypothesis strategy
+    return actions(frame=frame, region=REGION, evidence=MAX_STEPS, end=MEDIA.duration)
+
+
+@given(st.data(), st.sampled_from(FRAMES))
+def test_tool_call_json_round_trips(data: st.DataObject, frame: Frame) -> None:
+    codec = ToolCallCodec(frame)
+    action = data.draw(any_action(frame))
+    assert codec.decode(json.dumps(codec.encode(action))) == action
+    assert codec.decode(codec.encode(action)) == action
+
+
+@given(any_action())
+def test_plain_dicts_round_trip(action) -> None:  # noqa: ANN001
+    plain = json.loads(json.dumps(action.model_dump(mode="json")))
+    assert parse_action(plain) == action
+    assert parse_recorded(plain) == action
+
+
+@given(any_action())
+@settings(max_examples=200)
+def test_the_dict_space_round_trips(action) -> None:  # noqa: ANN001
+    data = CODEC.encode(action, Workspace(MEDIA))
+    assert CODEC.space.contains(data)
+    assert CODEC.decode(data, Workspace(MEDIA)) == action
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=200)
+def test_the_flat_space_round_trips_on_its_grid(seed: int) -> None:
+    FLAT.space.seed(seed)
+    data = FLAT.unflatten(FLAT.space.sample())
+    assert CODEC.space.contains(data)
+    again = FLAT.unflatten(FLAT.flatten(data))
+    assert all(np.array_equal(data[key], again[key]) for key in data)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=200)
+def test_every_member_of_the_dict_space_is_an_action_or_an_invalid_call(seed: int) -> None:
+    CODEC.space.seed(seed)
+    workspace = Workspace(MEDIA)
+    try:
+        action = CODEC.decode(CODEC.space.sample(), workspace)
+    except InvalidCall as error:
+        assert len(str(error)) > 10
+    else:
+        assert action.op in OPS
+
+
+def test_the_spaces_offer_every_operation_with_valid_arguments() -> None:
+    """Fails if a decoder's branch went dead: each op must come out of the flat space."""
+    FLAT.space.seed(0)
+    seen = set()
+    for _ in range(400):
+        try:
+            seen.add(CODEC.decode(FLAT.unflatten(FLAT.space.sample()), Workspace(MEDIA)).op)
+        except InvalidCall:
+            continue
+    assert seen == set(OPS)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "tool call is"),
+        ('{"name": 3}', "tool call is"),
+        ('{"name": "paint", "arguments": {}}', "the tools are zoom, segment"),
+        ('{"name": "zoom", "arguments": []}', "JSON object"),
+        ('{"name": "zoom", "arguments": {}}', "box: Field required"),
+        ('{"name": "zoom", "arguments": {"box": [1, 2, 3]}}', "box.3"),
+        ('{"name": "zoom", "arguments": {"box": [1, 2, 3, NaN]}}', "finite"),
+        ('{"name": "zoom", "arguments": {"box": [0,0,9,9], "frame": "px"}}', "'frame'"),
+        ('{"name": "zoom", "arguments": {"box": [0,0,9,9], "colour": 1}}', "colour"),
+        ('{"name": "zoom", "arguments": {"box": [0,0,9,9], "source": "e01"}}', "source"),
+        ('{"name": "segment", "arguments": {}}', "exactly one of box and point"),
+        ('{"name": "localize", "arguments": {"target": "e1", "text": "x"}}', "at most one"),
+        ('{"name": "answer", "arguments": {"text": "\\ud800"}}', "UTF-8"),
+        ('{"name": "malformed", "arguments": {"reason": "x"}}', "no tool is called"),
+    ],
+)
+def test_a_bad_tool_call_says_what_was_wrong(call: str, words: str) -> None:
+    with pytest.raises(InvalidCall) as caught:
+        ToolCallCodec().decode(call)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("style", ["openai", "anthropic"])
+def test_the_schema_is_of_the_models_that_step_validates_with(style) -> None:  # noqa: ANN001
+    tools = ToolCallCodec("px").schemas(style)
+    by_name = {(t["function"] if style == "openai" else t)["name"]: t for t in tools}
+    assert tuple(by_name) == OPS
+    zoom = by_name["zoom"]
+    schema = zoom["function"]["parameters"] if style == "openai" else zoom["input_schema"]
+    assert schema["required"] == ["box"]
+    assert set(schema["properties"]) == {"source", "time", "box"}
+    assert "pixels of the view" in schema["properties"]["box"]["description"]
+    json.dumps(tools)
+
+
+def test_the_codec_refuses_to_write_another_frame() -> None:
+    with pytest.raises(ValueError, match="px"):
+        ToolCallCodec("rel1000").encode(Zoom(box=(0, 0, 1, 1), frame="px"))
+    with pytest.raises(ValueError, match="unit"):
+        CODEC.encode(Zoom(box=(0, 0, 1, 1), frame="px"), Workspace(MEDIA))
+    with pytest.raises(ValueError, match="64 bytes"):
+        CODEC.encode(Answer(text="x" * 65), Workspace(MEDIA))
+
+
+def test_a_point_in_the_dict_space_is_the_centre_of_its_box() -> None:
+    data = CODEC.empty()
+    data |= {"op": np.int64(OPS.index("segment")), "prompt": np.int64(2)}
+    data["box"] = np.float32([0.75, 0.25, 0.25, 0.5])
+    action = CODEC.decode(data, Workspace(MEDIA))
+    assert isinstance(action, Segment)
+    assert action.point == (0.5, 0.375)
