@@ -1,0 +1,1 @@
+"""Measures of fidelity and process: overlap, text, tracking, and how answers were reached."""

@@ -1,0 +1,37 @@
+"""How near a read text is to the truth. Distances are Levenshtein's, over Unicode characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def cer(predicted: str, truth: str) -> float:
+    """Character error rate: edits that turn `predicted` into `truth`, over the truth's length.
+
+    Never below 0; above 1 where far too much was read. An empty truth gives 0 or 1.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    if not truth:
+        return float(bool(predicted))
+    return Levenshtein.distance(predicted, truth) / len(truth)
+
+
+def anls(predicted: str, golds: Sequence[str], threshold: float = 0.5) -> float:
+    """Normalised Levenshtein similarity to the best of several right answers, 0..1.
+
+    As in the ST-VQA and InfographicVQA protocols: without case and surrounding space, runs of
+    space as one; a similarity below `threshold` counts 0.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    wanted = [_plain(gold) for gold in golds]
+    best = max(
+        (Levenshtein.normalized_similarity(_plain(predicted), gold) for gold in wanted),
+        default=0.0,
+    )
+    return best if best >= threshold else 0.0
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
