@@ -38,7 +38,7 @@ def query_of(action: Localize, workspace: Workspace, reader: Reader) -> Query:
     if isinstance(evidence, TextLines) and evidence.lines:
         return _wording(evidence.text, reader)
     target = target_of(workspace, action.target)
-    return Template(target.index, target.box)
+    return Template(target.frame_index, target.box)
 
 
 def _wording(text: str, reader: Reader) -> Wording:

@@ -24,7 +24,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "oracle": "pixelis_env.tools.backends.oracle:OracleLocalizer",
     },
 }
-"""Operation -> backend name -> "module:class". Zoom and properties have no backend: they are exact."""
+"""Operation -> backend name -> "module:class". Zoom and properties are exact and have none."""
 
 DEFAULTS: dict[str, str] = {
     "segment": "grabcut",

@@ -41,7 +41,5 @@ def segment(
     """
     mask, score = backend.segment(media, index, box=box, point=point)
     if not mask.any():
-        raise InvalidCall(
-            "no object stands out there: prompt it with a box drawn closely around it"
-        )
+        raise InvalidCall("no object stands out there: draw a box closely around it")
     return Mask.of(mask, frame_index=index, time=frame_time(media, index), score=float(score))

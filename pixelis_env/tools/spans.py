@@ -14,7 +14,7 @@ from pixelis_env.workspace import Workspace
 class Target(NamedTuple):
     """An object in a frame. `rle` is None where only its box is known."""
 
-    index: int
+    frame_index: int
     box: Box
     rle: RLE | None
 
@@ -53,7 +53,7 @@ def frame_time(media: Media, index: int) -> float:
 
 
 def frame_end(media: Media, index: int) -> float:
-    """When frame `index` disappears, in seconds: the next frame's time, or the end of the medium."""
+    """When frame `index` disappears, in seconds: as the next one appears, or at the end."""
     return float(media.times[index + 1]) if index + 1 < media.n_frames else float(media.duration)
 
 

@@ -15,7 +15,6 @@ from pixelis_env.actions import (
     Track,
     Zoom,
 )
-from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, Tracklet
 from pixelis_env.tools.backend import Query, Wording
 from pixelis_env.tools.cache import RESULTS

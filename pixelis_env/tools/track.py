@@ -33,16 +33,16 @@ def track_plan(action: Track, workspace: Workspace) -> tuple[Target, tuple[int, 
         )
     target = target_of(workspace, action.target)
     if action.span is None:
-        first, last = target.index, media.n_frames - 1
+        first, last = target.frame_index, media.n_frames - 1
     else:
         first, last = (workspace.frame_at(time) for time in action.span)
     # The way from the target's frame to a span that does not contain it is looked at as well.
-    looked_at = max(first, last, target.index) - min(first, last, target.index) + 1
+    looked_at = max(first, last, target.frame_index) - min(first, last, target.frame_index) + 1
     if looked_at > MAX_FRAMES:
         raise InvalidCall(
-            f"tracking would look at {looked_at} frames, from the target at "
-            f"{frame_time(media, target.index):g} s to the end of the span: at most {MAX_FRAMES} "
-            "are allowed in a call, so give a span that ends nearer to the target"
+            f"tracking would look at {looked_at} frames, at most {MAX_FRAMES} are allowed in a "
+            "call: give a span whose ends are nearer to the target's time, "
+            f"{frame_time(media, target.frame_index):g} s"
         )
     step = 1 if last >= first else -1
     return target, tuple(range(first, last + step, step))
@@ -57,9 +57,9 @@ def track(tracker: Tracker, media: Media, target: Target, frames: Sequence[int])
     mask = None if target.rle is None else target.rle.decode()
     points: dict[int, TrackPoint] = {}
     for end in (max(frames), min(frames)):
-        step = 1 if end >= target.index else -1
-        way = range(target.index, end + step, step)
-        if len(way) > 1 or end == target.index:
+        step = 1 if end >= target.frame_index else -1
+        way = range(target.frame_index, end + step, step)
+        if len(way) > 1 or end == target.frame_index:
             points.update(zip(way, tracker.track(media, way, target.box, mask), strict=True))
     found = [points[index] for index in frames]
     return Tracklet(

@@ -140,19 +140,22 @@ def _grabcut(crop: NDArray[np.uint8], labels: NDArray[np.uint8]) -> BoolMask:
     small, small_labels = crop, labels.copy()
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-        small_labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
+        small_labels = np.asarray(
+            cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8
+        )
     if not np.isin(small_labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any():
         return np.zeros((height, width), bool)
     # The colour mixtures start from k-means, which draws from OpenCV's own generator.
     cv2.setRNGSeed(0)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(
-        small, small_labels, None, background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK
-    )
+    unused = (0, 0, 0, 0)  # the rectangle: the labels say it all
+    mode = cv2.GC_INIT_WITH_MASK
+    cv2.grabCut(small, small_labels, unused, background, foreground, _ITERATIONS, mode)
     found = ((small_labels == cv2.GC_FGD) | (small_labels == cv2.GC_PR_FGD)).astype(np.uint8)
     if scale < 1.0:
-        found = cv2.resize(found * 255, (width, height), interpolation=cv2.INTER_LINEAR) // 128
+        smooth = cv2.resize(found * 255, (width, height), interpolation=cv2.INTER_LINEAR)
+        found = (np.asarray(smooth) > 127).astype(np.uint8)
     result: BoolMask = found > 0
     return result
 
@@ -172,13 +175,8 @@ def _contrast(crop: NDArray[np.uint8], mask: BoolMask) -> float:
     if mask.all():
         return 0.0
     lab = cv2.cvtColor(crop, cv2.COLOR_RGB2LAB)
-    histograms = [
-        cv2.normalize(
-            cv2.calcHist([lab], [0, 1, 2], part.astype(np.uint8), [8, 8, 8], [0, 256] * 3),
-            None,
-            1.0,
-            norm_type=cv2.NORM_L1,
-        )
-        for part in (mask, ~mask)
-    ]
+    histograms = []
+    for part in (mask, ~mask):
+        counts = cv2.calcHist([lab], [0, 1, 2], part.astype(np.uint8), [8] * 3, [0, 256] * 3)
+        histograms.append(np.asarray(counts / counts.sum(), np.float32))
     return float(cv2.compareHist(histograms[0], histograms[1], cv2.HISTCMP_BHATTACHARYYA))

@@ -3,12 +3,13 @@
 With `noise` in 0..1 they are spoilt in stated ways, so that a policy can meet imperfect tools at no
 cost. The noise is a function of the medium and the arguments: asked again, it errs the same way.
 
-| operation | at noise n |
-|---|---|
-| segment | the mask is dilated or eroded by up to round(6 n) pixels, either being as likely |
-| track | every corner coordinate is off by a normal error of 0.1 n of that side; a frame in which the object is visible is reported as unseen with probability 0.2 n |
-| read_text | every letter and digit is replaced by another with probability 0.2 n |
-| localize | both ends of an interval are off by up to round(5 n) frames |
+At noise n
+
+- segment: the mask is dilated or eroded by up to round(6 n) pixels, either being as likely;
+- track: every corner coordinate is off by a normal error of 0.1 n of that side, and a frame in
+  which the object is visible is reported as unseen with probability 0.2 n;
+- read_text: every letter and digit is replaced by another with probability 0.2 n;
+- localize: both ends of an interval are off by up to round(5 n) frames.
 
 The prompt itself is never spoilt: a track starts with its box, a mask contains its point.
 """
@@ -196,9 +197,8 @@ class OracleLocalizer(_Oracle):
         seen = room.visible()[first : last + 1, wanted].any(axis=1)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], seen.astype(np.int8), [0]])))
         runs = [(first + int(a), first + int(b) - 1) for a, b in edges.reshape(-1, 2)]
-        return self._shake(
-            runs, media, query if isinstance(query, Template) else query.text, first, last
-        )
+        asked = query if isinstance(query, Template) else query.text
+        return self._shake(runs, media, asked, first, last)
 
     def _shake(
         self, runs: list[tuple[int, int]], media: Media, asked: Hashable, first: int, last: int

@@ -39,7 +39,7 @@ class RapidOCRReader:
         if scale != 1.0:
             size = (max(1, round(region.width * scale)), max(1, round(region.height * scale)))
             method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-            crop = cv2.resize(crop, size, interpolation=method)
+            crop = np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
         found = _engine(os.getpid())(np.ascontiguousarray(crop[:, :, ::-1]))
         if found.boxes is None or found.txts is None:
             return []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelis_env.media.base import Media
-from pixelis_env.tools.backend import Found, Query, Reader, Scenes, Template, Wording
+from pixelis_env.tools.backend import Found, Query, Scenes, Template, Wording
 from pixelis_env.tools.backends.matching import WorkFrames, sample, similarity
 
 _GAP = 3  # frames: shorter disappearances are bridged ...
@@ -71,7 +72,7 @@ def _scan(
     grid = sorted({first, last, *range(-(-first // stride) * stride, last + 1, stride)})
     edges: list[tuple[int, int]] = []  # stretches between sampled frames
     start = first
-    for before, after in zip(grid, grid[1:], strict=False):
+    for before, after in pairwise(grid):
         if inside(before) and not inside(after):
             edges.append((start, _bisect(inside, before, after)))
         elif inside(after) and not inside(before):
@@ -159,10 +160,7 @@ def _cuts(media: Media) -> list[tuple[int, float]]:
     """The first frame of every scene but the first, and the histogram distance across the cut."""
     histograms = [_histogram(media.thumbnail(i, _CUT_SIZE)) for i in range(media.n_frames)]
     change = np.array(
-        [
-            cv2.compareHist(a, b, cv2.HISTCMP_BHATTACHARYYA)
-            for a, b in zip(histograms, histograms[1:], strict=False)
-        ]
+        [cv2.compareHist(a, b, cv2.HISTCMP_BHATTACHARYYA) for a, b in pairwise(histograms)]
     )
     cuts = []
     for i, value in enumerate(change):
@@ -178,4 +176,4 @@ def _cuts(media: Media) -> list[tuple[int, float]]:
 def _histogram(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     hsv = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV)
     counts = cv2.calcHist([hsv], [0, 1, 2], None, [12, 6, 6], [0, 180, 0, 256, 0, 256])
-    return np.asarray(cv2.normalize(counts, None, 1.0, norm_type=cv2.NORM_L1), np.float32)
+    return np.asarray(counts / counts.sum(), np.float32)
