@@ -1,0 +1,163 @@
+"""How answers are read and scored: one function a metric, each into [0, 1].
+
+Reading follows the official VSI-Bench protocol for `letter` and `mra`: the first space-separated
+token counts, a trailing full stop is dropped, and what cannot be read scores 0. So ``" A"``,
+``"A,"`` and ``"4m"`` score 0; the strictness is the protocol's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.random import Generator
+
+from pixelis_env.metrics.overlap import temporal_iou
+from pixelis_env.metrics.text import anls as text_similarity
+from pixelis_env.tasks.base import Task
+
+ANLS_THRESHOLD = 0.5
+GOLD_SEPARATOR = "\n"
+"""Stands between the answers that `anls` accepts, in a `Task.answer` that has several."""
+
+_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+_SECONDS = r"(\d+(?:\.\d*)?|\.\d+)"
+_SPAN = re.compile(rf"\s*{_SECONDS}\s*-\s*{_SECONDS}\s*", re.ASCII)
+
+
+def score(metric: str, answer: str, task: Task) -> float:
+    """The score of `answer` to `task`, in 0..1.
+
+    An answer that cannot be read scores 0, and so does every answer to a task whose own is
+    unknown. Never raises on any `answer`.
+
+    Raises:
+        ValueError: `metric` is not a name in `METRICS`.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"no metric is called {metric!r}; the metrics are {', '.join(METRICS)}")
+    return 0.0 if task.answer is None else METRICS[metric](answer, task.answer)
+
+
+def letter(answer: str, gold: str) -> float:
+    """1 when the first token is the right option's letter, whatever its case."""
+    return float(_first_token(answer).lower() == gold.lower())
+
+
+def mra(answer: str, gold: str) -> float:
+    """Mean relative accuracy: the share of thresholds .50, .55, … .95 that the number passes.
+
+    It passes θ when ``|p - y| / y <= 1 - θ``, in float64 on `numpy.linspace`'s thresholds, as the
+    official code computes it.
+    """
+    predicted, truth = _number(_first_token(answer)), float(gold)
+    if predicted is None:
+        return 0.0
+    if truth == 0:
+        return float(predicted == 0)
+    return float(np.mean(abs(predicted - truth) / truth <= 1 - _THRESHOLDS))
+
+
+def anls(answer: str, gold: str) -> float:
+    """Average normalised Levenshtein similarity, without case; below 0.5 it is 0.
+
+    `gold` may hold several right answers, one a line; the best match counts.
+    """
+    return text_similarity(answer, gold.split(GOLD_SEPARATOR), threshold=ANLS_THRESHOLD)
+
+
+def tiou(answer: str, gold: str) -> float:
+    """Temporal intersection over union of two ``start-end`` spans in seconds."""
+    predicted, truth = _span(answer), _span(gold)
+    if predicted is None or truth is None:
+        return 0.0
+    return temporal_iou(predicted, truth)
+
+
+METRICS: Mapping[str, Callable[[str, str], float]] = {
+    "letter": letter,
+    "mra": mra,
+    "anls": anls,
+    "tiou": tiou,
+}
+"""Metric by name; each takes (answer, right answer) and returns a score in 0..1."""
+
+
+def perturb(task: Task, rng: Generator) -> str:
+    """A plausible wrong answer to `task`, of the right type, that scores below 1.
+
+    Raises:
+        ValueError: The task's own answer is unknown, so nothing is known to be wrong.
+    """
+    if task.answer is None:
+        raise ValueError(f"task {task.id} has no answer to make wrong")
+    wrong = _WRONG[task.metric]
+    for _ in range(16):
+        answer = wrong(task, task.answer, rng)
+        if score(task.metric, answer, task) < 1:
+            return answer
+    return ""  # a task whose every answer is right, e.g. a single option: say nothing
+
+
+def _first_token(answer: str) -> str:
+    return answer.split(" ")[0].rstrip(".").strip()
+
+
+def _number(token: str) -> float | None:
+    try:
+        return float(token)
+    except ValueError:
+        return None
+
+
+def _span(text: str) -> tuple[float, float] | None:
+    """(start, end) of ``start-end``, or None where it is none or end <= start."""
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        return None
+    start, end = float(match[1]), float(match[2])
+    return (start, end) if start < end < float("inf") else None
+
+
+def _other_letter(task: Task, gold: str, rng: Generator) -> str:
+    letters = [chr(ord("A") + k) for k in range(len(task.options or "ABCD"))]
+    wrong = [name for name in letters if name.lower() != gold.lower()]
+    return str(rng.choice(wrong)) if wrong else ""
+
+
+def _other_number(_: Task, gold: str, rng: Generator) -> str:
+    factor = rng.uniform(0.25, 0.8) if rng.random() < 0.5 else rng.uniform(1.25, 1.75)
+    value = float(gold) * factor
+    if re.fullmatch(r"[+-]?\d+", gold):
+        # A count stays whole, and moves by one at the least.
+        truth = int(gold)
+        step = round(value) - truth
+        return str(truth + (step or (1 if factor > 1 else -1)))
+    return f"{value:.2f}"
+
+
+def _other_text(_: Task, gold: str, rng: Generator) -> str:
+    characters = list(gold.split(GOLD_SEPARATOR)[0])
+    for position in rng.permutation(len(characters))[: 1 + len(characters) // 4]:
+        characters[position] = str(rng.choice(list("abcdefghijklmnopqrstuvwxyz")))
+    return "".join(characters)
+
+
+def _other_span(task: Task, gold: str, rng: Generator) -> str:
+    span = _span(gold)
+    if span is None:
+        raise ValueError(f"the right answer {gold!r} of task {task.id} is no start-end span")
+    start, end = span
+    shift = rng.uniform(0.3, 1.2) * (end - start)
+    if rng.random() < 0.5 and start - shift >= 0:
+        shift = -shift
+    return f"{start + shift:.2f}-{end + shift:.2f}"
+
+
+_WRONG: Mapping[str, Callable[[Task, str, Generator], str]] = {
+    "letter": _other_letter,
+    "mra": _other_number,
+    "anls": _other_text,
+    "tiou": _other_span,
+}
