@@ -1,0 +1,114 @@
+"""How answers were reached: whether operations on pixels stand behind them.
+
+An answer is *backed* by the valid operations whose evidence it cites and by those that this
+evidence was made from. An answer that cites nothing is backed by the largest group of valid
+operations that work on each other's evidence.
+
+- RaPR: the share of answers backed by at least one operation;
+- RaCPR: the share backed by two or more distinct ones (the same call repeated counts once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pixelis_env.evidence import ToolError
+
+if TYPE_CHECKING:
+    from pixelis_env.trace import Step
+
+
+def backing(steps: Sequence[Step]) -> set[int]:
+    """The numbers (from 1, as in `e1`) of the valid operations that back the last step's answer.
+
+    Empty where the episode has no answer.
+    """
+    if not _answered(steps):
+        return set()
+    inputs = {
+        number: {name for name in _named(step) if name > 0}
+        for number, step in enumerate(steps, start=1)
+        if _valid(step)
+    }
+    cited = {int(name[1:]) for name in steps[-1].action.evidence}  # type: ignore[union-attr]
+    if cited - {0}:
+        return _closure(cited, inputs)
+    linked = {number: set(sources) for number, sources in inputs.items()}
+    for number, sources in inputs.items():
+        for source in sources & linked.keys():
+            linked[source].add(number)
+    groups = [_closure({number}, linked) for number in linked]
+    return max(groups, key=len, default=set())
+
+
+def is_backed(steps: Sequence[Step]) -> bool:
+    """Whether at least one operation on pixels backs the answer."""
+    return bool(backing(steps))
+
+
+def is_composed(steps: Sequence[Step]) -> bool:
+    """Whether two or more distinct, evidence-linked operations back the answer."""
+    return len({steps[number - 1].action for number in backing(steps)}) >= 2
+
+
+class ProcessMetrics:
+    """Process measures over episodes."""
+
+    def __init__(self) -> None:
+        self._answers = self._backed = self._composed = 0
+        self._episodes = self._steps = self._operations = self._invalid = 0
+
+    def update(self, steps: Sequence[Step]) -> None:
+        """Adds one episode."""
+        self._episodes += 1
+        self._steps += len(steps)
+        self._operations += sum(_valid(step) for step in steps)
+        self._invalid += sum(isinstance(step.evidence, ToolError) for step in steps)
+        if _answered(steps):
+            self._answers += 1
+            self._backed += is_backed(steps)
+            self._composed += is_composed(steps)
+
+    def compute(self) -> dict[str, float]:
+        """The measures so far; a share of nothing is 0.
+
+        Returns:
+            `rapr`, `racpr` (shares of answers), `chain_length` (valid operations an episode),
+            `invalid_rate` (share of steps), `answer_rate` (share of episodes).
+        """
+        return {
+            "rapr": self._backed / max(self._answers, 1),
+            "racpr": self._composed / max(self._answers, 1),
+            "chain_length": self._operations / max(self._episodes, 1),
+            "invalid_rate": self._invalid / max(self._steps, 1),
+            "answer_rate": self._answers / max(self._episodes, 1),
+        }
+
+
+def _valid(step: Step) -> bool:
+    """Whether the step is an operation that was carried out."""
+    return step.evidence is not None and not isinstance(step.evidence, ToolError)
+
+
+def _answered(steps: Sequence[Step]) -> bool:
+    return bool(steps) and steps[-1].action.op == "answer" and steps[-1].evidence is None
+
+
+def _named(step: Step) -> set[int]:
+    """The numbers of the evidence that a step's action works on."""
+    action = step.action
+    names = [getattr(action, "source", None), getattr(action, "target", None)]
+    return {int(name[1:]) for name in (*names, *getattr(action, "targets", ())) if name}
+
+
+def _closure(start: set[int], edges: dict[int, set[int]]) -> set[int]:
+    """What can be reached from `start`, itself included, among the keys of `edges`."""
+    reached: set[int] = set()
+    frontier = [number for number in start if number in edges]
+    while frontier:
+        number = frontier.pop()
+        if number not in reached:
+            reached.add(number)
+            frontier += [name for name in edges[number] if name in edges]
+    return reached
