@@ -55,13 +55,15 @@ class _Action(BaseModel):
 
 class _Spatial(_Action):
     source: EvidenceId = Field(
-        "e0", description="The view to work on; coordinates are relative to it."
+        default="e0", description="The view to work on; coordinates are relative to it."
     )
     time: Seconds | None = Field(
-        None,
+        default=None,
         description="Seconds into the video; default: the time of the named view (e0: its start).",
     )
-    frame: Frame = Field("rel1000", description="The frame of reference of the coordinates.")
+    frame: Frame = Field(
+        default="rel1000", description="The frame of reference of the coordinates."
+    )
 
 
 BoxField = tuple[Number, Number, Number, Number]
@@ -79,8 +81,8 @@ class Segment(_Spatial):
     """Outline the object that a box encloses or a point touches. Give exactly one of the two."""
 
     op: Literal["segment"] = "segment"
-    box: BoxField | None = Field(None, description=_BOX)
-    point: tuple[Number, Number] | None = Field(None, description="(x, y) on the object.")
+    box: BoxField | None = Field(default=None, description=_BOX)
+    point: tuple[Number, Number] | None = Field(default=None, description="(x, y) on the object.")
 
     @model_validator(mode="after")
     def _one_prompt(self) -> Segment:
@@ -95,7 +97,7 @@ class Track(_Action):
     op: Literal["track"] = "track"
     target: EvidenceId = Field(description="The mask or view that shows the object.")
     span: tuple[Seconds, Seconds] | None = Field(
-        None,
+        default=None,
         description="(start, end) in seconds; end < start goes backwards; "
         "default: from the target's time to the end of the video.",
     )
@@ -105,19 +107,21 @@ class ReadText(_Spatial):
     """Read the text in a view, or in a box of it."""
 
     op: Literal["read_text"] = "read_text"
-    box: BoxField | None = Field(None, description=_BOX + " Default: the whole view.")
+    box: BoxField | None = Field(default=None, description=_BOX + " Default: the whole view.")
 
 
 class Localize(_Action):
     """Find when a target (evidence) or a text is visible; with neither, the scenes between cuts."""
 
     op: Literal["localize"] = "localize"
-    target: EvidenceId | None = Field(None, description="Evidence that shows what to look for.")
+    target: EvidenceId | None = Field(
+        default=None, description="Evidence that shows what to look for."
+    )
     text: Annotated[Text, Field(min_length=1, max_length=TEXT_LIMIT)] | None = Field(
-        None, description="Text to look for."
+        default=None, description="Text to look for."
     )
     span: tuple[Seconds, Seconds] | None = Field(
-        None, description="(start, end) in seconds to search; default: the whole video."
+        default=None, description="(start, end) in seconds to search; default: the whole video."
     )
 
     @model_validator(mode="after")
@@ -145,7 +149,7 @@ class Answer(_Action):
         "or 'start-end' in seconds."
     )
     evidence: tuple[EvidenceId, ...] = Field(
-        (), max_length=32, description="The evidence that the answer rests on."
+        default=(), max_length=32, description="The evidence that the answer rests on."
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +24,12 @@ from pixelis_env.coordinates import Frame
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, ToolError
 from pixelis_env.media.base import MediaError
-from pixelis_env.observation import Observer, current_look, make_overview, observation_space
+from pixelis_env.observation import current_look, observation_space
+from pixelis_env.prefetch import Prefetcher, make_episode
 from pixelis_env.scoring import score
-from pixelis_env.tasks import Task, TaskSource, make_source
+from pixelis_env.tasks import TaskSource, make_source
 from pixelis_env.tools import Toolbox
-from pixelis_env.trace import Header, Step, Trace, versions
+from pixelis_env.trace import Header, Step, Trace, portable_kwargs, versions
 from pixelis_env.workspace import Workspace
 
 # Index of a task in an endless source: fits every integer type on the way.
@@ -150,7 +149,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
         self.codec = DictCodec(max_steps)
         self.action_space = self.codec.space
         self.observation_space = observation_space()
-        self._prefetcher = _Prefetcher(self.source) if prefetch else None
+        self._prefetcher = Prefetcher(self.source) if prefetch else None
         self._window: Any = None
         self._next_index: int | None = None
         self._steps: list[Step] = []
@@ -273,7 +272,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
 
     def trace(self) -> Trace:
         """The record of the episode so far."""
-        kwargs, portable = _portable(self.kwargs)
+        kwargs, portable = portable_kwargs(self.kwargs)
         header = Header(
             env_id="" if self.spec is None else self.spec.id,
             kwargs=kwargs,
@@ -344,8 +343,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
         same = getattr(self, "_index", None) == index
         if not same:
             made = None if self._prefetcher is None else self._prefetcher.take(index)
-            self.task, overview = made or (self.source.task(index), None)
-            self._observer = Observer(self.task, overview)
+            self.task, self._observer = made or make_episode(self.source, index)
             self._index = index
         self.workspace = Workspace(self.task.media)
         self._steps = []
@@ -402,33 +400,6 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
         self._window.show(self._draw())
 
 
-class _Prefetcher:
-    """Makes the next task and its overview in a thread. One task ahead, never more."""
-
-    def __init__(self, source: TaskSource) -> None:
-        self._source = source
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="pixelis-prefetch")
-        self._pending: tuple[int, Future[tuple[Task, NDArray[np.uint8]]]] | None = None
-
-    def start(self, index: int) -> None:
-        if self._pending is None or self._pending[0] != index:
-            self._pending = (index, self._pool.submit(self._make, index))
-
-    def take(self, index: int) -> tuple[Task, NDArray[np.uint8]] | None:
-        """The task at `index` if it was asked for; waits until it is made."""
-        if self._pending is None or self._pending[0] != index:
-            return None
-        future, self._pending = self._pending[1], None
-        return future.result()
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _make(self, index: int) -> tuple[Task, NDArray[np.uint8]]:
-        task = self._source.task(index)
-        return task, make_overview(task.media)
-
-
 _DEFAULTS: dict[str, Any] = {"source": "rooms", **(PixelisEnv.__init__.__kwdefaults__ or {})}
 
 
@@ -451,25 +422,6 @@ def _check(
         raise ValueError(
             f"render_mode must be one of {metadata['render_modes']}, not {render_mode!r}"
         )
-
-
-def _portable(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The arguments as plain JSON without any path, and whether they rebuild the environment."""
-    plain, portable = {}, True
-    for key, value in kwargs.items():
-        if key in ("render_mode", "prefetch"):
-            continue  # they change nothing that a trace holds
-        if key == "source":
-            if isinstance(value, (str, Path)):
-                plain[key] = Path(value).name
-            else:
-                plain[key], portable = Path(value.name).name, False
-            continue
-        try:
-            plain[key] = json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError):
-            portable = False
-    return plain, portable
 
 
 def _printable(message: str) -> str:

@@ -74,11 +74,12 @@ class RLE(BaseModel):
 
     def decode(self) -> NDArray[np.bool_]:
         """The bool (height, width) mask."""
-        from pycocotools import mask as coco
-
-        return coco.decode({"size": list(self.size), "counts": self.counts.encode("ascii")}).astype(
-            bool
-        )
+        # COCO runs go down the columns and start with zeros. Not pycocotools' decoder: it warns
+        # on every call under numpy 2.
+        height, width = self.size
+        runs = _run_lengths(self.counts)
+        inside = np.arange(len(runs)) % 2 == 1
+        return np.repeat(inside, runs).reshape(width, height).T
 
 
 class Mask(_Evidence):

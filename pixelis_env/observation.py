@@ -79,12 +79,11 @@ class Observer:
 
     Args:
         task: The episode's task.
-        overview: The task's overview where it was made ahead; default: made now.
     """
 
-    def __init__(self, task: Task, overview: NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, task: Task) -> None:
         self._task = task
-        self._overview = make_overview(task.media) if overview is None else overview
+        self._overview = make_overview(task.media)
         self._mask = np.zeros(OVERVIEW_FRAMES, np.int8)
         self._mask[: len(overview_indices(task.media))] = 1
         self._prompt = _clip(task.prompt, TEXT_BYTES - RESULT_BYTES - 1)

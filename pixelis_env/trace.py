@@ -8,8 +8,9 @@ is read. The evidence holds pixel digests, so `replay` notices when pixels come 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -151,6 +152,25 @@ class Trace(_Record):
                     f"{name} was changed after it was written: {what} breaks the chain"
                 )
         return trace
+
+
+def portable_kwargs(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """An environment's arguments as plain JSON without any path, and whether they rebuild it."""
+    plain, portable = {}, True
+    for key, value in kwargs.items():
+        if key in ("render_mode", "prefetch"):
+            continue  # they change nothing that a trace holds
+        if key == "source":
+            if isinstance(value, (str, Path)):
+                plain[key] = Path(value).name
+            else:
+                plain[key], portable = Path(value.name).name, False
+            continue
+        try:
+            plain[key] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
+            portable = False
+    return plain, portable
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,59 @@
+"""Every task type and many seeds: the oracle scores 1, an empty answer 0, a perturbed one less."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixelis_env.actions import Answer
+from pixelis_env.env import PixelisEnv
+from pixelis_env.scoring import perturb
+from pixelis_env.tasks.rooms import FAMILIES, RoomsSource
+
+TYPES = [(family, kind) for family, kinds in FAMILIES.items() for kind in kinds]
+SEEDS = 20
+
+
+@pytest.mark.parametrize(("family", "kind"), TYPES)
+def test_oracle_one_empty_zero_perturbed_less(family: str, kind: str) -> None:
+    env = PixelisEnv(RoomsSource(family=family, types=[kind]), tools="oracle")
+    for seed in range(SEEDS):
+        env.reset(seed=seed)
+        assert env.task.type == kind
+        start = env.get_state()
+        chain = env.oracle()
+        assert len(chain) > 1, "an oracle looks before it answers"
+        for action in chain:
+            _, _, terminated, _, info = env.step(action)
+            assert not info["invalid"], info["evidence"].message
+        assert terminated
+        assert info["score"] == 1.0, (seed, env.task.question, chain[-1])
+        wrong = perturb(env.task, np.random.default_rng(seed))
+        for text, good in (("", lambda s: s == 0.0), (wrong, lambda s: s < 1.0)):
+            env.set_state(start)
+            info = env.step(Answer(text=text))[4]
+            assert good(info["score"]), (seed, text, info["score"])
+
+
+@pytest.mark.parametrize(("family", "kind"), TYPES)
+def test_the_oracle_chain_runs_on_the_default_backends(family: str, kind: str) -> None:
+    env = PixelisEnv(RoomsSource(family=family, types=[kind]))
+    for seed in range(2):
+        env.reset(seed=100 + seed)
+        for action in env.oracle():
+            info = env.step(action)[4]
+            assert not info["invalid"], info["evidence"].message
+        assert info["score"] == 1.0
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_the_oracle_solves_the_harder_levels(level: int) -> None:
+    env = PixelisEnv(level=level, tools="oracle")
+    kinds = set()
+    for index in range(len(TYPES)):
+        env.reset(options={"index": index})
+        kinds.add(env.task.type)
+        for action in env.oracle():
+            info = env.step(action)[4]
+        assert info["score"] == 1.0, env.task.question
+    assert len(kinds) >= len(TYPES) * 0.6
