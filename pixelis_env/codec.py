@@ -165,9 +165,12 @@ class DictCodec:
                 raise ValueError(f"the space is in unit coordinates, the action in {action.frame}")
             data["source"] = self._slot(action.source)
             if isinstance(action, Segment) and action.point is not None:
-                data["prompt"], data["box"] = np.int64(POINT), np.float32(action.point * 2)
+                data["prompt"], data["box"] = (
+                    np.int64(POINT),
+                    np.array(action.point * 2, np.float32),
+                )
             elif action.box is not None:
-                data["prompt"], data["box"] = np.int64(BOX), np.float32(action.box)
+                data["prompt"], data["box"] = np.int64(BOX), np.array(action.box, np.float32)
             if action.time is not None:
                 self._set_time(data, (action.time, action.time), duration)
         elif isinstance(action, (Track, Localize)):
@@ -240,7 +243,7 @@ class FlatCodec:
             data["answer"], data["letter"] = np.int64(LETTER), np.int64(answer)
         elif answer < 26 + len(_NUMBERS):
             data["answer"] = np.int64(NUMBER)
-            data["number"] = np.float32([_NUMBERS[answer - 26]])
+            data["number"] = np.array([_NUMBERS[answer - 26]], np.float32)
         else:
             data["answer"] = np.int64(TIME if answer == _ANSWERS - 2 else SOURCE)
         return data

@@ -24,7 +24,7 @@ from pixelis_env.draw import draw_strip
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import ToolError
 from pixelis_env.media.base import MediaError
-from pixelis_env.tasks.rooms import FAMILIES
+from pixelis_env.rooms.questions import TYPES
 from pixelis_env.wrappers import FlatAction
 
 Agent = Callable[[FlatAction], Any]
@@ -39,6 +39,12 @@ class _Tally:
     invalid: int = 0
     seconds: float = 0.0
 
+    def add(self, other: _Tally) -> None:
+        self.scores += other.scores
+        self.steps += other.steps
+        self.invalid += other.invalid
+        self.seconds += other.seconds
+
     def row(self) -> tuple[str, ...]:
         episodes = len(self.scores)
         return (
@@ -52,24 +58,19 @@ class _Tally:
 
 def play_rooms(out: Path, episodes: int, seed: int) -> None:
     """Oracle and random agent on every task type; prints the table."""
-    rng_seed = seed
     rows = []
     for name in ("oracle", "random"):
         total = _Tally()
-        for family, kinds in FAMILIES.items():
-            for kind in kinds:
-                env = FlatAction(PixelisEnv(family=family, types=[kind]))
-                env.action_space.seed(rng_seed)
-                tally = _Tally()
-                for episode in range(episodes):
-                    picture = out / name / kind if episode == 0 else None
-                    _play(env, name, seed + episode, tally, picture)
-                rows.append((name, family, kind, *tally.row()))
-                total.scores += tally.scores
-                total.steps += tally.steps
-                total.invalid += tally.invalid
-                total.seconds += tally.seconds
-                print(f"\r{name}: {kind:<32}", end="", file=sys.stderr, flush=True)
+        for kind in TYPES.values():
+            env = FlatAction(PixelisEnv(family=kind.family, types=[kind.name]))
+            env.action_space.seed(seed)
+            tally = _Tally()
+            for episode in range(episodes):
+                picture = out / name / kind.name if episode == 0 else None
+                _play(env, name, seed + episode, tally, picture)
+            rows.append((name, kind.family, kind.name, *tally.row()))
+            total.add(tally)
+            print(f"\r{name}: {kind.name:<32}", end="", file=sys.stderr, flush=True)
         rows.append((name, "all", "", *total.row()))
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
     head = ("agent", "family", "type", "episodes", "score", "steps", "invalid", "steps/s")

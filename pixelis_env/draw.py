@@ -66,7 +66,8 @@ def _panel(
 ) -> NDArray[np.uint8]:
     fit = Letterbox.fit(Region(0, 0, look.region.width, look.region.height), PANEL)
     method = cv2.INTER_AREA if fit.scale < 1 else cv2.INTER_CUBIC
-    pixels = cv2.resize(workspace.pixels(look), (fit.width, fit.height), interpolation=method)
+    size = (fit.width, fit.height)
+    pixels = np.asarray(cv2.resize(workspace.pixels(look), size, interpolation=method), np.uint8)
     for evidence in drawn:
         if isinstance(evidence, Mask):
             pixels = _tint(pixels, evidence, look.region)
@@ -82,12 +83,13 @@ def _panel(
 
 def _tint(pixels: NDArray[np.uint8], mask: Mask, region: Region) -> NDArray[np.uint8]:
     x0, y0, x1, y1 = region
-    inside = mask.rle.decode()[y0:y1, x0:x1].astype(np.uint8)
+    cut = mask.rle.decode()[y0:y1, x0:x1].astype(np.uint8)
     size = (pixels.shape[1], pixels.shape[0])
-    inside = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST)
-    tinted = np.where(inside[..., None], pixels * 0.6 + np.float32(_MASK) * 0.4, pixels)
+    inside = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    mixed = pixels * 0.6 + np.array(_MASK) * 0.4
+    tinted = np.where(inside[..., None], mixed, pixels).astype(np.uint8)
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(tinted.astype(np.uint8), edges, -1, _MASK, 1)
+    return np.asarray(cv2.drawContours(tinted, edges, -1, _MASK, 1), np.uint8)
 
 
 def _outline(draw: ImageDraw.ImageDraw, evidence: Evidence, look: ViewRef, fit: Letterbox) -> None:

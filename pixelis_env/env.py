@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -36,7 +37,8 @@ from pixelis_env.workspace import Workspace
 _ENDLESS = 2**62
 
 
-class EnvState(NamedTuple):
+@dataclass(frozen=True)
+class EnvState:
     """An episode to come back to; plain data, picklable. See `PixelisEnv.get_state`."""
 
     index: int
@@ -47,7 +49,7 @@ class EnvState(NamedTuple):
     rng: dict[str, Any]
 
 
-class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
+class PixelisEnv(gym.Env[dict[str, Any], Any]):
     """Answer a question about an image or a video by acting on its pixels.
 
     ## Description
@@ -160,7 +162,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Starts an episode.
 
         Args:
@@ -198,9 +200,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
         self._show()
         return observation, info
 
-    def step(
-        self, action: Any
-    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carries out one action; see the class for its forms. Never raises on any action.
 
         Raises:
@@ -234,7 +234,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
         self._show()
         return observation, sum(terms.values()), terminated, truncated, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The current view with its evidence drawn on it, uint8 (H, W, 3), for "rgb_array"."""
         if self.render_mode is None:
             gym.logger.warn("render() needs render_mode='rgb_array' or 'human' in gym.make")
@@ -301,7 +301,7 @@ class PixelisEnv(gym.Env[dict[str, NDArray[Any]], Any]):
             self._index, self.steps, self._done, self._score, self._next_index, dict(rng)
         )
 
-    def set_state(self, state: EnvState) -> dict[str, NDArray[Any]]:
+    def set_state(self, state: EnvState) -> dict[str, Any]:
         """Comes back to an episode of this source; returns its observation."""
         self._begin(state.index)
         self._steps = list(state.steps)

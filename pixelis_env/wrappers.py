@@ -16,7 +16,12 @@ from pixelis_env.codec import FlatCodec
 from pixelis_env.describe import describe
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import Mask, TextLines, Tracklet, View
-from pixelis_env.observation import OVERVIEW_FRAMES, OVERVIEW_SIZE, overview_indices
+from pixelis_env.observation import (
+    OVERVIEW_FRAMES,
+    OVERVIEW_SIZE,
+    observation_space,
+    overview_indices,
+)
 
 _CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -46,7 +51,7 @@ class FlatAction(gym.Wrapper[Any, Any, Any, Any]):
         self.action_space = self.flat.space
         columns = OVERVIEW_FRAMES // self._ROWS
         sheet = (self._ROWS * OVERVIEW_SIZE, columns * OVERVIEW_SIZE, 3)
-        fields = dict(_pixelis(env).observation_space.items())
+        fields = dict(observation_space().items())
         fields["overview"] = spaces.Box(0, 255, sheet, np.uint8)
         self.observation_space = spaces.Dict(fields)
 

@@ -7,10 +7,11 @@ import pytest
 
 from pixelis_env.actions import Answer
 from pixelis_env.env import PixelisEnv
+from pixelis_env.rooms.questions import TYPES as KINDS
 from pixelis_env.scoring import perturb
-from pixelis_env.tasks.rooms import FAMILIES, RoomsSource
+from pixelis_env.tasks.rooms import RoomsSource
 
-TYPES = [(family, kind) for family, kinds in FAMILIES.items() for kind in kinds]
+TYPES = [(kind.family, kind.name) for kind in KINDS.values()]
 SEEDS = 20
 
 
