@@ -40,6 +40,10 @@ class VideoStreamFile:
     Args:
         file: The file.
 
+    Attributes:
+        damaged: Whether damage was met in decoding. Frames decoded after it, even after a seek,
+            depend on it; only a file opened anew is sure to give what it would give alone.
+
     Raises:
         MediaError: It is no video of a kind that is read, or its frames exceed `MAX_PIXELS`.
     """
@@ -56,6 +60,7 @@ class VideoStreamFile:
             ) from error
         assert isinstance(container, InputContainer)
         self.container = container
+        self.damaged = False
         try:
             self.stream = self._video_stream(file)
         except MediaError:
@@ -100,14 +105,13 @@ class VideoStreamFile:
     def frames(
         self, start: KeyFrame | None = None, known: Collection[int] = ()
     ) -> Iterator[VideoFrame]:
-        """Decoded frames in the order they are shown; what cannot be decoded is left out.
+        """Decoded frames in the order they are shown, without those that are damaged.
 
         Args:
             start: Where to seek; without it, decode on from the current packet.
             known: Stamps of all key frames. After a seek nothing is decoded before the first
                 of them: a container may land between two, where a decoder makes frames up.
         """
-        codec = self.stream.codec_context
         if start is not None:
             try:
                 self.container.seek(start.seek, stream=self.stream)
@@ -118,14 +122,23 @@ class VideoStreamFile:
             if waiting and not (packet.is_keyframe and packet.pts in known):
                 continue
             waiting = False
-            try:
-                yield from codec.decode(packet)
-            except av.FFmpegError:
-                continue
+            yield from self._decoded(packet, start)
+        yield from self._decoded(None, start)
+
+    def _decoded(self, packet: Packet | None, start: KeyFrame | None) -> list[VideoFrame]:
+        """The whole frames that `packet` (None: the end) makes the decoder give out.
+
+        Where bits are missing decoders make pixels up, and mark the frame as corrupt. Frames
+        shown before `start` may lack what they refer to: that is no damage.
+        """
         try:
-            yield from codec.decode(None)
+            frames = self.stream.codec_context.decode(packet)
         except av.FFmpegError:
-            return
+            self.damaged |= _is_from(start, packet)
+            return []
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        self.damaged |= any(frame.is_corrupt and _is_from(start, frame) for frame in frames)
+        return whole
 
     def close(self) -> None:
         """Close the file."""
@@ -136,3 +149,8 @@ class VideoStreamFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_from(start: KeyFrame | None, item: Packet | VideoFrame | None) -> bool:
+    """Whether `item` is not known to be shown before `start`."""
+    return start is None or item is None or item.pts is None or item.pts >= start.stamp

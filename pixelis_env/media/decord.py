@@ -18,7 +18,8 @@ from pixelis_env.media.base import Frame, MediaError, frozen
 from pixelis_env.media.timeline import Timeline
 
 _TIMEOUT_S = 60.0
-# Of others decord gives wrong frames without a word (HEVC, MPEG-TS), or nobody has tried.
+# Of others decord gives wrong frames without a word (HEVC, MPEG-TS), or nobody has tried; of
+# groups of pictures that are not closed it gives frames of the group before.
 _CODECS = ("h264",)
 _CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
@@ -30,11 +31,14 @@ def check_decord(file: Path, timeline: Timeline) -> None:
             f"{file}: decoder 'decord' is not installed; pip install 'pixelis[decord]', "
             "or use decoder='pyav'"
         )
-    if timeline.codec not in _CODECS or timeline.container not in _CONTAINERS or timeline.counted:
-        raise MediaError(
-            f"{file}: decoder 'decord' may give wrong frames of {timeline.codec} in "
-            f"{timeline.container}; it reads H.264 in MP4 or Matroska: use decoder='pyav'"
-        )
+    closed = not (timeline.open_groups or timeline.counted)
+    if timeline.codec in _CODECS and timeline.container in _CONTAINERS and closed:
+        return
+    raise MediaError(
+        f"{file}: decoder 'decord' may give wrong frames of {timeline.codec} in "
+        f"{timeline.container}{'' if closed else ' with open groups of pictures'}; it is used for "
+        "H.264 with closed ones in MP4 or Matroska: use decoder='pyav'"
+    )
 
 
 class DecordReader:
@@ -62,6 +66,11 @@ class DecordReader:
                 f"{self._file}: decord failed at frame {index} ({error}); use decoder='pyav'"
             ) from error
         return frozen(np.frombuffer(data, np.uint8).reshape(*self._shape[1:], 3))
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker, None while there is none."""
+        return None if self._worker is None else self._worker.pid
 
     def close(self) -> None:
         """See `FrameReader.close`."""
@@ -91,6 +100,7 @@ class _Worker:
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         assert process.stdin is not None
         assert process.stdout is not None
+        self.pid = process.pid
         self._process = process
         self._requests: IO[bytes] = process.stdin
         self._replies: IO[bytes] = process.stdout

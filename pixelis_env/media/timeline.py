@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class Timeline:
         duration: End of the last frame, s.
         keys: Where decoding can start, by stamp; none if only the start will do.
         counted: The file's stamps are missing or wrong, frames are told apart by counting.
+        open_groups: Some frames are shown before the key frame that precedes them in the file.
         coded_size: Width and height in pixels before `orientation`.
         orientation: From the rotation the file states.
         codec: FFmpeg's name of the codec.
@@ -57,6 +59,7 @@ class Timeline:
     duration: float
     keys: tuple[KeyFrame, ...]
     counted: bool
+    open_groups: bool
     coded_size: tuple[int, int]
     orientation: Orientation
     codec: str
@@ -119,6 +122,7 @@ def read_timeline(file: Path) -> Timeline:
         duration=float(times[-1]) + _last_duration(times, packets, stamps[-1], tick, rate),
         keys=_seekable_keys(container, packets, set(stamps)),
         counted=counted,
+        open_groups=_has_open_groups(packets),
         coded_size=head.size,
         orientation=head.orientation,
         codec=codec,
@@ -169,9 +173,11 @@ def _packet_stamps(
         return None
     if complete:
         return stamps
-    key = max((packet.key for packet in packets if packet.key is not None), default=None)
-    if key is None:
+    # The last key frame's group may lean on the cut, frames shown before it included.
+    keys = sorted(packet.key for packet in packets if packet.key is not None)
+    if len(keys) < 2:
         return None
+    key = keys[-2]
     with VideoStreamFile(file) as source:
         tail = [frame.pts for frame in source.frames(key, {key.stamp}) if frame.pts is not None]
     agrees = [s for s in tail if s >= key.stamp] == [s for s in stamps if s >= key.stamp]
@@ -213,6 +219,17 @@ def _seekable_keys(container: str, packets: list[_Packet], shown: set[int]) -> t
     )
 
 
+def _has_open_groups(packets: list[_Packet]) -> bool:
+    """Whether a packet after a key frame's is shown before it."""
+    key: int | None = None
+    for packet in packets:
+        if packet.key is not None:
+            key = packet.key.stamp
+        elif key is not None and packet.stamp is not None and packet.stamp < key:
+            return True
+    return False
+
+
 def _last_duration(
     times: NDArray[np.float64], packets: list[_Packet], last: int, tick: Fraction, rate: Fraction
 ) -> float:
@@ -227,12 +244,13 @@ def _last_duration(
 
 def _orientation(frame: VideoFrame) -> Orientation:
     """The nearest right-angled turn (and mirroring) that the frame's display matrix states."""
+    side_data = cast(SideDataContainer, frame.side_data)  # PyAV's stub calls it a dictionary
     try:
-        matrix = frame.side_data[SideData.DISPLAYMATRIX]
+        matrix = side_data[SideData.DISPLAYMATRIX]
     except KeyError:
         return Orientation(False, False, False)
     # Row-major [[a, b, u], [c, d, v], [x, y, w]] with x' = a x + c y and y' = b x + d y.
-    a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(matrix), np.int32)[:5])
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Orientation(False, flip_rows=d < 0, flip_columns=a < 0)
     return Orientation(True, flip_rows=b < 0, flip_columns=c < 0)

@@ -85,16 +85,17 @@ class PyavReader:
         self._source, self._frames, self._last = None, iter(()), None
 
     def _is_ahead(self, index: int, n_keys: int) -> bool:
-        """Whether decoding on reaches `index`, `n_keys` key frames in, no later than a seek."""
-        if self._last is None or index <= self._last:
+        """Whether decoding on reaches `index`, `n_keys` key frames in, as well as a seek does."""
+        if self._source is None or self._last is None or index <= self._last:
             return False
-        key = self._key_stamps[n_keys - 1] if n_keys else None
-        passed = key is None or int(self._timeline.stamps[self._last]) >= key
-        return passed or index - self._last <= _STEP_FRAMES
+        if n_keys == 0 or int(self._timeline.stamps[self._last]) >= self._key_stamps[n_keys - 1]:
+            return True
+        # Past a key frame damage would spread that a seek would not meet.
+        return index - self._last <= _STEP_FRAMES and not self._source.damaged
 
     def _start(self, key: KeyFrame | None) -> None:
-        """Decode from `key` next, or from the start of the file, opened anew."""
-        if key is None:
+        """Decode from `key` next, or from the start of the file."""
+        if key is None or (self._source is not None and self._source.damaged):
             self.close()
         if self._source is None:
             self._source = VideoStreamFile(self._file)
