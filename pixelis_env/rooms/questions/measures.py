@@ -8,9 +8,9 @@ from itertools import combinations
 from numpy.random import Generator
 
 from pixelis_env.rooms.boxes import box_distance
-from pixelis_env.rooms.questions.question import NoQuestion, Question, QuestionType, Targets
-from pixelis_env.rooms.questions.solve import compare, count_up, look_closer
-from pixelis_env.rooms.questions.survey import Survey
+from pixelis_env.rooms.questions.question import Question, QuestionType, Targets
+from pixelis_env.rooms.questions.solve import compare, look_closer
+from pixelis_env.rooms.questions.survey import NoQuestion, Survey
 
 MIN_COUNT = 2
 """Fewer are not asked about: VSI-Bench drops a count of one."""
@@ -20,7 +20,7 @@ MIN_DISTANCE = 0.2
 
 
 def _counted(survey: Survey, rng: Generator) -> Iterable[Targets]:
-    groups = [group for group in survey.scene.by_category.values() if len(group) >= MIN_COUNT]
+    groups = [group for group in survey.groups.values() if len(group) >= MIN_COUNT]
     for k in rng.permutation(len(groups)):
         yield tuple(placed.id for placed in groups[k])
 
@@ -85,7 +85,7 @@ def _room_size(survey: Survey, targets: Targets, _: Generator) -> Question:
 
 
 TYPES = (
-    QuestionType("object_counting", "vsi", "mra", {}, _counted, _count, count_up),
+    QuestionType("object_counting", "vsi", "mra", {}, _counted, _count, compare),
     QuestionType("object_abs_distance", "vsi", "mra", {}, _pairs, _abs_distance, compare),
     QuestionType("object_size_estimation", "vsi", "mra", {}, _single, _size, look_closer),
     QuestionType("room_size_estimation", "vsi", "mra", {}, _yardsticks, _room_size, compare),

@@ -14,10 +14,6 @@ Targets = tuple[int, ...]
 """Ids of the objects that a question is about, in the order its wording names them."""
 
 
-class NoQuestion(Exception):  # noqa: N818  (not an error: the search goes on)
-    """These objects give no question of this type: a rule of its answers is broken."""
-
-
 @dataclass(frozen=True)
 class Question:
     """One question about a room video and its right answer.
@@ -64,13 +60,22 @@ class QuestionType:
     stride: int = 3
 
 
-def arrange(right: str, wrong: Sequence[str], rng: Generator) -> tuple[tuple[str, ...], str]:
+def arrange(
+    right: str, wrong: Sequence[str], rng: Generator, n_options: int | None = None
+) -> tuple[tuple[str, ...], str]:
     """Options in a random order, and the letter of the right one.
 
     The first draw is the letter, so a generator that is seeded by the task's index alone spreads
     the letters evenly however many rooms were tried before.
+
+    Args:
+        right: The right option.
+        wrong: The wrong ones to choose from, all different.
+        rng: Decides the letter, and which wrong options stand where.
+        n_options: How many options in all; default: every one.
     """
-    slot = int(rng.integers(len(wrong) + 1))
-    options = [wrong[k] for k in rng.permutation(len(wrong))]
+    n_options = n_options or len(wrong) + 1
+    slot = int(rng.integers(n_options))
+    options = [wrong[k] for k in rng.permutation(len(wrong))[: n_options - 1]]
     options.insert(slot, right)
     return tuple(options), chr(ord("A") + slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -9,24 +10,51 @@ from numpy.typing import NDArray
 
 from pixelis_env.coordinates import Box
 from pixelis_env.rooms.boxes import corners
-from pixelis_env.rooms.scene import Placed, Scene
+from pixelis_env.rooms.scene import Motion, Placed, Scene
 from pixelis_env.rooms.video import RoomVideo
 
 SURVEY_WIDTH = 80
 """Width of the id images, px: 4800 rays a frame, so that a question costs milliseconds."""
 
+LOOKALIKES = {
+    "chair": ("office chair", "armchair"),
+    "table": ("coffee table", "bedside table", "desk"),
+    "sofa": ("corner sofa",),
+    "lamp": ("floor lamp",),
+    "plant": ("flowerpot", "cactus"),
+    "flowerpot": ("plant", "cactus"),
+    "mug": ("cup",),
+    "cup": ("mug",),
+    "book": ("books",),
+    "books": ("book",),
+    "tv": ("monitor", "screen"),
+    "monitor": ("tv", "screen"),
+    "screen": ("tv", "monitor"),
+    "cabinet": ("cupboard",),
+    "cupboard": ("cabinet", "wardrobe"),
+    "shelf": ("bookcase",),
+    "bookcase": ("shelf",),
+    "box": ("crate", "gift"),
+    "bucket": ("trash bin",),
+    "trash bin": ("bucket",),
+}
+"""Categories whose presence makes a name ambiguous: is an armchair a chair?"""
+
 IN_VIEW = 0.001
-"""An object is in view where it covers this share of the frame: a dozen pixels by a dozen at
-320x240, about the least that a person notices without searching."""
+"""An object is in view where it covers this share of the frame: 9x9 pixels of 320x240."""
 
 CLEAR = 0.004
-"""An object is shown clearly where it covers this share of the frame, and ..."""
+"""An object can be told by its category where it covers this share of the frame, ..."""
 
 WHOLE = 0.6
-"""... where this share of its outline's rectangle lies inside the frame, and ..."""
+"""... this share of its outline's rectangle lies inside the frame, ..."""
 
-UNCOVERED = 0.3
-"""... where its pixels fill this share of that rectangle: it is not hidden behind another."""
+UNCOVERED = 0.25
+"""... and its pixels fill this share of that rectangle: it is not hidden behind another."""
+
+
+class NoQuestion(Exception):
+    """These objects give no question of this type: a rule of its answers is broken."""
 
 
 class Survey:
@@ -55,14 +83,22 @@ class Survey:
         return self.video.scene
 
     def clarity(self, object_id: int) -> NDArray[np.float64]:
-        """The share of the frame that the object covers where it is shown clearly, else 0; (S,)."""
+        """The share of the frame that the object covers where it is whole and uncovered, else 0.
+
+        Returns:
+            float64 (S,), 0..1.
+        """
         if object_id not in self._clarity:
             self._clarity[object_id] = self._measure(object_id)
         return self._clarity[object_id]
 
-    def clear(self, object_id: int) -> bool:
-        """Whether some frame shows the object clearly: large, whole and uncovered."""
-        return bool(self.clarity(object_id).any())
+    def clear(self, object_id: int, least: float = CLEAR) -> bool:
+        """Whether some frame shows the object whole, uncovered and at least that large."""
+        return bool(self.clarity(object_id).max() >= least)
+
+    def in_view(self, object_id: int) -> NDArray[np.int64]:
+        """The frames looked at in which the object is in view, in order."""
+        return self.frames[self.share[:, object_id] >= IN_VIEW]
 
     def best_frame(self, object_id: int) -> int:
         """The frame that shows the object best."""
@@ -77,29 +113,64 @@ class Survey:
             raise LookupError(f"object {object_id} is not in frame {frame}")
         return box
 
+    def motion(self, object_id: int) -> Motion:
+        """How the object moves; `NoQuestion` where it stands still."""
+        for motion in self.scene.motions:
+            if motion.object_id == object_id:
+                return motion
+        raise NoQuestion(f"object {object_id} stands still")
+
+    def moving(self, object_id: int) -> NDArray[np.int64]:
+        """The frames looked at in which the object is in view on its way, in order."""
+        motion, shown = self.motion(object_id), self.in_view(object_id)
+        return shown[(shown >= motion.start) & (shown <= motion.end)]
+
     def first_frame(self, ids: list[int], share: float = IN_VIEW) -> int | None:
         """The first frame where one of the objects covers at least `share`, or None."""
         shown = np.flatnonzero((self.share[:, ids] >= share).any(1))
         return int(self.frames[shown[0]]) if len(shown) else None
 
     @cached_property
-    def clear_ids(self) -> tuple[int, ...]:
-        """Objects that are shown clearly, in id order."""
-        return tuple(p.id for p in self.scene.room.objects if self.clear(p.id))
+    def groups(self) -> dict[str, tuple[Placed, ...]]:
+        """Objects by category, the categories that have a lookalike in the room left out."""
+        present = self.scene.by_category
+        return {
+            category: group
+            for category, group in present.items()
+            if not any(other in present for other in LOOKALIKES.get(category, ()))
+        }
 
     @cached_property
     def unique(self) -> tuple[Placed, ...]:
         """Clearly shown objects that are the only one of their category in the room."""
-        groups = self.scene.by_category
         return tuple(
-            group[0] for group in groups.values() if len(group) == 1 and self.clear(group[0].id)
+            group[0]
+            for group in self.groups.values()
+            if len(group) == 1 and self.clear(group[0].id)
         )
+
+    def named(self, targets: Sequence[int]) -> tuple[Placed, ...]:
+        """The objects, each of which its category alone must name.
+
+        Raises:
+            NoQuestion: One is not unique, or never shown clearly.
+        """
+        unique = {placed.id: placed for placed in self.unique}
+        for target in targets:
+            if target not in unique:
+                raise NoQuestion(f"object {target} is not unique or never shown clearly")
+        return tuple(unique[target] for target in targets)
+
+    @cached_property
+    def clear_ids(self) -> tuple[int, ...]:
+        """Objects that are shown clearly, in id order."""
+        return tuple(p.id for p in self.scene.room.objects if self.clear(p.id))
 
     def _measure(self, object_id: int) -> NDArray[np.float64]:
         scene, camera = self.scene, self.scene.camera
         share = self.share[:, object_id]
         clarity = np.zeros(len(share))
-        for k in np.flatnonzero(share >= CLEAR):
+        for k in np.flatnonzero(share >= IN_VIEW):
             frame = int(self.frames[k])
             xy, depth = camera.project(corners(scene.at(object_id, frame)), frame)
             if (depth <= 0).any():

@@ -1,0 +1,174 @@
+"""How to solve a question: short chains of actions that gather the evidence for its answer.
+
+The oracle sees the truth, so it knows where and when to look; but its chain is one that an agent
+without that knowledge could have written, and every operation runs through the real tools.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from numpy.random import Generator
+
+from pixelis_env.actions import Action, Localize, Properties, ReadText, Segment, Track, Zoom
+from pixelis_env.coordinates import Box, Region, box_from_source, box_to_source, snap
+from pixelis_env.rooms.questions.question import Question
+from pixelis_env.rooms.questions.survey import Survey
+
+ROOMY, TIGHT = 0.5, 0.15
+"""How much is kept around an object in a zoom, as a share of its longer side."""
+
+MIN_SIDE = 8.0
+"""Prompts are at least this many pixels wide and high: a box drawn around a speck says little."""
+
+EDGE = 0.5
+"""Seconds searched before and after the moment at which an object comes or goes."""
+
+MAX_TRACK = 10
+"""Frames that one track follows."""
+
+
+class Window(NamedTuple):
+    """A view to write coordinates in: its evidence id, region and frame."""
+
+    id: str
+    region: Region
+    frame: int
+
+
+class Chain:
+    """Actions in order; the evidence of the k-th action has the id `ek`."""
+
+    def __init__(self, survey: Survey) -> None:
+        self.survey = survey
+        self.actions: list[Action] = []
+
+    def add(self, action: Action) -> str:
+        """Appends an action; returns the id of the evidence it will give."""
+        self.actions.append(action)
+        return f"e{len(self.actions)}"
+
+    def time(self, frame: int) -> float:
+        """When a frame appears, s."""
+        return float(self.survey.video.times[frame])
+
+    def whole(self, frame: int) -> Window:
+        """The medium at a frame."""
+        video = self.survey.video
+        return Window("e0", Region(0, 0, video.width, video.height), frame)
+
+    def zoom(self, object_id: int, frame: int, room: float = ROOMY) -> Window:
+        """Zooms on an object with some of what surrounds it."""
+        view = self.whole(frame)
+        box = self._prompt(self.survey.box(object_id, frame), view.region)
+        margin = room * max(box[2] - box[0], box[3] - box[1])
+        around = (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin)
+        written = box_from_source(around, "rel1000", view.region)
+        region = snap(box_to_source(written, "rel1000", view.region), view.region)
+        action = Zoom(source=view.id, time=self.time(frame), box=written)
+        return Window(self.add(action), region, frame)
+
+    def segment(self, object_id: int, view: Window) -> str:
+        """Outlines an object in a view of it."""
+        box = self._prompt(self.survey.box(object_id, view.frame), view.region)
+        written = box_from_source(box, "rel1000", view.region)
+        time = self.time(view.frame) if view.id == "e0" else None
+        return self.add(Segment(source=view.id, time=time, box=written))
+
+    def localize(self, target: str, frame: int) -> str:
+        """Searches for when a target comes or goes, around a frame."""
+        video = self.survey.video
+        time = self.time(frame)
+        span = (round(max(time - EDGE, 0.0), 3), round(min(time + EDGE, video.duration), 3))
+        return self.add(Localize(target=target, span=span))
+
+    def properties(self, *targets: str) -> str:
+        """Measures evidence."""
+        return self.add(Properties(targets=targets))
+
+    @staticmethod
+    def _prompt(box: Box, bounds: Region) -> Box:
+        """The box, grown to the least size of a prompt and kept inside the view."""
+        x0, y0, x1, y1 = box
+        grow_x, grow_y = max(MIN_SIDE - (x1 - x0), 0) / 2, max(MIN_SIDE - (y1 - y0), 0) / 2
+        return (
+            max(x0 - grow_x, bounds.x0),
+            max(y0 - grow_y, bounds.y0),
+            min(x1 + grow_x, bounds.x1),
+            min(y1 + grow_y, bounds.y1),
+        )
+
+
+def look_closer(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Zoom on the object, outline it in the zoom, measure it."""
+    chain = Chain(survey)
+    target = question.targets[0]
+    view = chain.zoom(target, survey.best_frame(target), float(rng.uniform(TIGHT, ROOMY)))
+    chain.properties(chain.segment(target, view))
+    return chain.actions
+
+
+def compare(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Outline up to three objects, each where it shows best, and measure them together."""
+    chain = Chain(survey)
+    targets = question.targets[:3]
+    zoomed = len(targets) < 3 and rng.random() < 0.5
+    masks = []
+    for target in targets:
+        frame = survey.best_frame(target)
+        view = chain.zoom(target, frame) if zoomed and not masks else chain.whole(frame)
+        masks.append(chain.segment(target, view))
+    chain.properties(*masks)
+    return chain.actions
+
+
+def look_in_turn(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Find when the first two objects come into view."""
+    chain = Chain(survey)
+    for target in question.targets[:2]:
+        frame = survey.best_frame(target)
+        zoomed = rng.random() < 0.5
+        seen = (
+            chain.zoom(target, frame, TIGHT).id
+            if zoomed
+            else chain.segment(target, chain.whole(frame))
+        )
+        chain.localize(seen, survey.in_view(target)[0])
+    return chain.actions
+
+
+def find_span(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Outline the object, find when it comes and when it goes."""
+    chain = Chain(survey)
+    target = question.targets[0]
+    frame = survey.best_frame(target)
+    view = chain.zoom(target, frame) if rng.random() < 0.5 else chain.whole(frame)
+    mask = chain.segment(target, view)
+    shown = survey.in_view(target)
+    for edge in (shown[0], shown[-1]):
+        chain.localize(mask, edge)
+    return chain.actions
+
+
+def read(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Zoom on the sign and read it."""
+    chain = Chain(survey)
+    target = question.targets[0]
+    view = chain.zoom(target, survey.best_frame(target), float(rng.uniform(TIGHT, ROOMY)))
+    chain.add(ReadText(source=view.id))
+    return chain.actions
+
+
+def follow(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Outline the moving object, follow it and measure its path."""
+    chain = Chain(survey)
+    target = question.targets[0]
+    frames = survey.moving(target)
+    view = chain.whole(int(frames[0]))
+    if rng.random() < 0.5:
+        view = chain.zoom(target, view.frame)
+    mask = chain.segment(target, view)
+    last = int(frames[min(len(frames), MAX_TRACK) - 1])
+    tracklet = chain.add(Track(target=mask, span=(chain.time(view.frame), chain.time(last))))
+    chain.properties(tracklet)
+    return chain.actions
