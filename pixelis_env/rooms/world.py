@@ -1,0 +1,161 @@
+"""From a seed to a scene."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from .camera import Shot, walk_camera
+from .kinds import DETAILS, THEMES
+from .layout import Layout, clutter, furnish
+from .motion import add_movers, watch_camera
+from .scene import SHIFTS, Camera, Motion, Room, Scene, Sensor
+from .shifts import (
+    recolor,
+    shift_fonts,
+    shift_lighting,
+    shift_sensor,
+    shift_shot,
+    shift_texture,
+)
+from .style import draw_style
+
+SHOTS = {
+    1: Shot(70, 320, 240, 72.0, 1.5, math.radians(-14), 0.6),
+    2: Shot(110, 320, 240, 72.0, 1.5, math.radians(-13), 0.65),
+    3: Shot(160, 480, 360, 72.0, 1.55, math.radians(-12), 0.7),
+}
+"""How the camera is held at each level; speeds in m/s, 10 frames a second."""
+
+
+def make_scene(
+    seed: int,
+    *,
+    level: int = 1,
+    shift: str = "none",
+    signs: int = 0,
+    details: int = 0,
+    movers: int = 0,
+    n_frames: int | None = None,
+) -> Scene:
+    """Draw a room, furnish it and walk a camera through it.
+
+    The same arguments give the same scene in every process. A shift changes the looks (or the
+    camera, or adds clutter) of the scene that ``shift="none"`` gives for the same arguments.
+
+    Args:
+        seed: 0 or more.
+        level: 1 = few, large, well-lit objects; 2 = more objects and clutter; 3 = room sizes and
+            counts of real indoor scans, at 480x360.
+        shift: One of `pixelis_env.rooms.scene.SHIFTS`.
+        signs: Wall signs with text, 0..6, each of its own paper colour.
+        details: Small things, 0..8, each the only one of its category in the room.
+        movers: Moving objects, 0..4; the camera then stands and pans slowly.
+        n_frames: Frames at 10 a second, 2..2000; None = the level's usual length.
+
+    Returns:
+        The scene. It holds exactly the signs, details and movers asked for.
+
+    Raises:
+        ValueError: An argument out of its range; the message states the range.
+    """
+    _check("seed", seed, 0, 2**63 - 1)
+    _check("level", level, 1, 3)
+    _check("signs", signs, 0, 6)
+    _check("details", details, 0, 8)
+    _check("movers", movers, 0, 4)
+    if n_frames is not None:
+        _check("n_frames", n_frames, 2, 2000)
+    if shift not in SHIFTS:
+        raise ValueError(f"shift={shift!r} is unknown; choose one of {', '.join(SHIFTS)}")
+    shot = SHOTS[level]
+    if n_frames is not None:
+        shot = replace(shot, n_frames=int(n_frames))
+    key = (seed, level, signs, details, movers, shot.n_frames)
+    changed = _stream(*key, _tag(shift))
+    view = shift_shot(shot, changed) if shift == "camera" else shot
+    best: tuple[float, Layout, Camera, tuple[Motion, ...]] | None = None
+    for attempt in range(16):
+        layout = furnish(_stream(*key, attempt), level, signs, details, 0.7 if movers else 0.0)
+        motions = tuple(add_movers(layout, movers, shot.n_frames, level))
+        asked = frozenset(o.id for o in layout.objects if o.text or o.category in DETAILS)
+        wanted = asked if signs or details else frozenset()
+        lacking = (
+            signs - sum(o.text is not None for o in layout.objects)
+            + max(0, details - sum(o.category in DETAILS for o in layout.objects))
+            + movers - len(motions)
+        )
+        if lacking and (best is not None or attempt < 15):
+            continue
+        if shift == "clutter":
+            unique = {o.category for o in layout.objects if o.category in DETAILS}
+            spare = replace_rng(layout, changed)
+            clutter(spare, unique, (12, 18, 26)[level - 1])
+            layout = spare
+        if motions:
+            camera, seen = watch_camera(layout, list(motions), view, wanted)
+        else:
+            camera, seen = walk_camera(
+                layout.rng, layout.width, layout.depth, layout.objects, view, wanted
+            )
+        if best is None or seen > best[0]:
+            best = (seen, layout, camera, motions)
+        if seen > (0.85 if motions else 0.75) or attempt >= 6:
+            break
+    assert best is not None
+    _, layout, camera, motions = best
+    return _finish(seed, level, shift, layout, camera, motions, key, changed)
+
+
+def _finish(
+    seed: int, level: int, shift: str, layout: Layout, camera: Camera,
+    motions: tuple[Motion, ...], key: tuple[int, ...], changed: np.random.Generator,
+) -> Scene:
+    """Dress the chosen layout and apply a shift of looks."""
+    looks = _stream(*key, 1001)
+    categories = {o.category for o in layout.objects}
+    wet = categories & {"toilet", "washbasin", "oven", "sink", "refrigerator"}
+    floors = ("tiles", "checker", "planks") if wet else THEMES["living"].floors
+    if categories & {"office chair", "whiteboard"}:
+        floors = THEMES["office"].floors
+    style = draw_style(looks, layout.width, layout.depth, layout.height, level, floors)
+    objects = tuple(layout.objects)
+    sensor = Sensor()
+    if shift == "lighting":
+        style = shift_lighting(style, changed, layout.width, layout.depth)
+    elif shift == "texture":
+        style = shift_texture(style, changed)
+        objects = recolor(objects, changed, frozenset(m.object_id for m in motions))
+    elif shift == "blur":
+        sensor = shift_sensor(changed, camera.width)
+    elif shift == "fonts":
+        objects = shift_fonts(objects, changed)
+    room = Room(
+        layout.width, layout.depth, layout.height, objects, style, tuple(layout.openings)
+    )
+    return Scene(seed, level, shift, room, camera, motions, sensor)
+
+
+def replace_rng(layout: Layout, rng: np.random.Generator) -> Layout:
+    """A copy of the layout that draws from another stream."""
+    return Layout(
+        rng, layout.width, layout.depth, layout.height, list(layout.objects),
+        list(layout.openings), list(layout.kept), list(layout.hulls),
+    )
+
+
+def _stream(*key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([int(k) for k in key]))
+
+
+def _tag(name: str) -> int:
+    """A stable number for a name (Python's own hash differs between processes)."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+
+
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if not low <= int(value) <= high:
+        raise ValueError(f"{name}={value} is out of range; give {low}..{high}")
