@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Soup:
         triangles: float32 (T, 3, 3), m.
         owner: int32 (T,): instance id, 0 = structure.
         normals: float32 (T, 9): unit normals of the three corners.
+        flat: bool (T,): all three corner normals are the same.
+        label: int32 (T,): tells surfaces apart: same object, same main direction, same label.
         albedo: float32 (T, 3): linear colour.
         glow: float32 (T,): emitted light; 0 = none.
         uv: float32 (T, 6): texture coordinates of the three corners, in texture lengths.
@@ -33,6 +35,8 @@ class Soup:
     triangles: np.ndarray
     owner: np.ndarray
     normals: np.ndarray
+    flat: np.ndarray
+    label: np.ndarray
     albedo: np.ndarray
     glow: np.ndarray
     uv: np.ndarray
@@ -47,8 +51,30 @@ def join(parts: list[Soup]) -> Soup:
     """Concatenate soups, in order."""
     if len(parts) == 1:
         return parts[0]
-    names = ("triangles", "owner", "normals", "albedo", "glow", "uv", "texture", "scale")
+    names = tuple(f.name for f in fields(Soup))
     return Soup(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+
+def _soup(
+    triangles: np.ndarray, owner: np.ndarray, normals: np.ndarray, albedo: np.ndarray,
+    glow: np.ndarray, uv: np.ndarray, texture: np.ndarray, scale: np.ndarray,
+) -> Soup:
+    """A soup with what follows from its triangles filled in."""
+    a, b = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    face = np.abs(
+        np.stack(
+            [a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1], a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
+             a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]], 1,
+        )
+    )
+    flat = (np.abs(normals[:, 3:6] - normals[:, :3]) < 1e-3).all(1)
+    flat &= (np.abs(normals[:, 6:] - normals[:, :3]) < 1e-3).all(1)
+    return Soup(
+        triangles.astype(np.float32), owner.astype(np.int32), normals.astype(np.float32), flat,
+        (owner * 3 + face.argmax(1)).astype(np.int32), albedo.astype(np.float32),
+        glow.astype(np.float32), uv.astype(np.float32), texture.astype(np.int32),
+        scale.astype(np.float32),
+    )
 
 
 def object_soup(item: Placed, atlas: Atlas) -> Soup:
@@ -62,7 +88,7 @@ def object_soup(item: Placed, atlas: Atlas) -> Soup:
     triangles = np.stack([x, y, z], 1)[shape.faces]
     # Stretching the unit box to the object's size bends normals the other way.
     normals = shape.normals * (np.array(shape.size, np.float32) / np.array(item.size, np.float32))
-    normals = normals / np.sqrt((normals**2).sum(-1, keepdims=True))
+    normals = normals / np.sqrt(np.maximum((normals**2).sum(-1, keepdims=True), 1e-12))
     turned = np.stack(
         [normals[..., 0] * c - normals[..., 1] * s, normals[..., 0] * s + normals[..., 1] * c,
          normals[..., 2]], -1,
@@ -87,9 +113,8 @@ def object_soup(item: Placed, atlas: Atlas) -> Soup:
     glow = np.zeros(n, np.float32)
     if item.category in ("tv", "screen", "monitor", "laptop"):
         glow[shape.painted] = 0.45
-    return Soup(
-        triangles.astype(np.float32), np.full(n, item.id, np.int32),
-        turned.reshape(n, 9).astype(np.float32), albedo.astype(np.float32), glow,
+    return _soup(
+        triangles, np.full(n, item.id), turned.reshape(n, 9), albedo, glow,
         shape.uv.reshape(n, 6), number, scale,
     )
 
@@ -133,12 +158,9 @@ class _Shell:
     def soup(self) -> Soup:
         """The quads as triangles."""
         columns = list(zip(*self.rows, strict=True))
-        n = len(self.rows)
-        return Soup(
-            np.array(columns[0], np.float32), np.zeros(n, np.int32),
-            np.array(columns[1], np.float32), np.array(columns[2], np.float32),
-            np.array(columns[3], np.float32), np.array(columns[4], np.float32),
-            np.array(columns[5], np.int32), np.array(columns[6], np.float32),
+        points, normals, albedo, glow, uv, texture, scale = (np.array(c) for c in columns)
+        return _soup(
+            points, np.zeros(len(points), int), normals, albedo, glow, uv, texture, scale
         )
 
 

@@ -8,11 +8,17 @@ import numpy as np
 
 from .geometry import Soup, join, object_soup, shell_soup
 from .scene import Placed, Scene
+from .raster import rasterize
 from .shading import Shader, Surface, surface
 from .textures import Atlas
+from .tracer import Hits, Tracer
 
-_EDGE = 20.0
-"""Difference of neighbouring display values (0..255) from which a pixel is supersampled."""
+_EDGE = 24.0
+"""Difference of neighbouring display values (0..255) within one object from which its pixels are
+supersampled."""
+
+_CORNERS = np.array([[0.375, 0.875, 0.125, 0.625], [0.125, 0.375, 0.625, 0.875]])
+"""x and y of the four rays of a supersampled pixel, on a rotated grid."""
 
 _ORDER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 """Which of 16 shadow samples each pixel of a 4x4 block takes."""
@@ -25,7 +31,7 @@ class View:
     Attributes:
         width: Pixels.
         height: Pixels.
-        rays: float32 (H*W, 3), planar length 1.
+        rays: float32 (3, H*W), planar length 1.
         tri: int32: triangle, never negative (a miss takes triangle 0 at the wall's distance).
         depth: float32, m.
         u: float32.
@@ -41,6 +47,21 @@ class View:
     v: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Which lamp, and which point of it, each pixel of an image asks for its shadow.
+
+    Attributes:
+        which: int8 (H*W,): lamp.
+        target: float32 (3, H*W): point of that lamp, m.
+        mine: bool (L, H, W): pixels that ask lamp l.
+    """
+
+    which: np.ndarray
+    target: np.ndarray
+    mine: np.ndarray
+
+
 class Renderer:
     """Renders one scene; geometry is built once, moving objects are set anew for each frame."""
 
@@ -51,26 +72,23 @@ class Renderer:
             scene: What to render.
             backend: "embree" or "numpy".
         """
-        self._scene, self._backend = scene, backend
+        self._scene = scene
         moving = {m.object_id for m in scene.motions}
         atlas = Atlas()
         still = [o for o in scene.room.objects if o.id not in moving]
         self._moving = [o for o in scene.room.objects if o.id in moving]
         static = join([shell_soup(scene.room, atlas), *(object_soup(o, atlas) for o in still)])
-        movers = [object_soup(o, atlas) for o in self._moving]
+        self._movers = [object_soup(o, atlas) for o in self._moving]
         atlas.pack()
-        self._n_static = len(static)
         self._static = static.triangles
-        self._movers = movers
-        # Looks never change with motion (movers only translate), so one table serves all frames.
-        self._soup = join([static, *movers])
+        # Looks never change with motion (movers only slide), so one table serves all frames.
+        self._soup = join([static, *self._movers])
         self._shader = Shader(self._soup, atlas, scene.room, still)
-        self._tracer = self._dynamic = None
-        self._dynamic_frame = -1
+        self._patterns: dict[int, Pattern] = {}
+        self._tracer: Tracer | None = None
+        self._sliding: tuple[int, Tracer] | None = None
         if backend == "embree":
-            from .tracer import Tracer
-
-            self._tracer = Tracer(static.triangles)
+            self._tracer = Tracer(self._static)
 
     # -- geometry --------------------------------------------------------------------------
 
@@ -86,16 +104,29 @@ class Renderer:
             parts.append(soup.triangles + step.astype(np.float32))
         return np.concatenate(parts)
 
-    def rays(self, index: int, x: np.ndarray, y: np.ndarray, width: int) -> np.ndarray:
-        """Ray vectors float32 (N, 3) through image points given in pixels of a `width`-wide image."""
+    def _height(self, width: int) -> int:
         camera = self._scene.camera
-        height = width * camera.height / camera.width
+        return max(1, round(width * camera.height / camera.width))
+
+    def rays(self, index: int, x: np.ndarray, y: np.ndarray, width: int) -> np.ndarray:
+        """Ray vectors through image points of a `width`-wide image.
+
+        Args:
+            index: Frame.
+            x: float, broadcastable with `y`: pixels from the left edge.
+            y: float: pixels from the upper edge.
+            width: Pixels.
+
+        Returns:
+            float32 (3, N), planar length 1, `x` and `y` broadcast and flattened.
+        """
+        camera = self._scene.camera
         focal = camera.focal * width / camera.width
-        right, down, forward = camera.axes(index)
-        a, b = (x - width / 2) / focal, (y - round(height) / 2) / focal
-        return np.stack(
-            [forward[k] + a * right[k] + b * down[k] for k in range(3)], 1
-        ).astype(np.float32)
+        a = ((x - width / 2) / focal).astype(np.float32)
+        b = ((y - self._height(width) / 2) / focal).astype(np.float32)
+        right, down, forward = (v.astype(np.float32) for v in camera.axes(index))
+        out = [(forward[k] + a * right[k]) + b * down[k] for k in range(3)]
+        return np.stack(out).reshape(3, -1)
 
     def origin(self, index: int) -> np.ndarray:
         """Camera position float32 (3,)."""
@@ -103,203 +134,201 @@ class Renderer:
 
     def view(self, index: int, width: int) -> View:
         """Trace the pixel centres of a frame rendered `width` pixels wide."""
-        camera = self._scene.camera
-        height = max(1, round(width * camera.height / camera.width))
-        y, x = np.mgrid[0:height, 0:width]
-        rays = self.rays(index, x.ravel() + 0.5, y.ravel() + 0.5, width)
+        height = self._height(width)
+        x, y = np.arange(width)[None, :] + 0.5, np.arange(height)[:, None] + 0.5
+        rays = self.rays(index, x, y, width)
         if self._tracer is None:
-            from .raster import rasterize
-
             triangles = self._static
             if self._movers:
                 triangles = np.concatenate([triangles, self._mover_triangles(index)])
+            camera = self._scene.camera
             hits = rasterize(
-                triangles, self.origin(index), rays.reshape(height, width, 3),
+                triangles, self.origin(index), rays.reshape(3, height, width),
                 camera.axes(index), camera.focal * width / camera.width,
             )
         else:
             hits = self._trace(index, rays)
-        return View(width, height, rays, *self._closed(index, rays, *hits))
+        self._close(index, rays, hits)
+        return View(width, height, rays, hits.tri, hits.depth, hits.u, hits.v)
 
-    def _trace(
-        self, index: int, rays: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        origins = np.broadcast_to(self.origin(index), rays.shape)
-        origins = np.ascontiguousarray(origins)
+    def _trace(self, index: int, rays: np.ndarray) -> Hits:
+        ways = np.ascontiguousarray(rays.T)
+        starts = np.empty_like(ways)
+        starts[:] = self.origin(index)
         assert self._tracer is not None
-        hit = self._tracer.intersect(origins, rays)
-        tri, depth, u, v = hit.tri, hit.depth, hit.u, hit.v
+        hits = self._tracer.intersect(starts, ways)
         if self._movers:
-            near = self._mover_tracer(index).intersect(origins, rays)
-            closer = np.nonzero((near.tri >= 0) & ((near.depth < depth) | (tri < 0)))[0]
-            tri[closer] = near.tri[closer] + self._n_static
-            depth[closer], u[closer], v[closer] = near.depth[closer], near.u[closer], near.v[closer]
-        return tri, depth, u, v
+            near = self._mover_tracer(index).intersect(starts, ways)
+            rows = np.nonzero((near.tri >= 0) & ((near.depth < hits.depth) | (hits.tri < 0)))[0]
+            hits.tri[rows] = near.tri[rows] + len(self._static)
+            for mine, theirs in ((hits.depth, near.depth), (hits.u, near.u), (hits.v, near.v)):
+                mine[rows] = theirs[rows]
+        return hits
 
-    def _mover_tracer(self, index: int):  # type: ignore[no-untyped-def]
-        from .tracer import Tracer
+    def _mover_tracer(self, index: int) -> Tracer:
+        # One assignment of a pair: another thread sees the old frame's or the new one's, whole.
+        kept = self._sliding
+        if kept is None or kept[0] != index:
+            kept = self._sliding = (index, Tracer(self._mover_triangles(index)))
+        return kept[1]
 
-        if self._dynamic_frame != index or self._dynamic is None:
-            self._dynamic = Tracer(self._mover_triangles(index))
-            self._dynamic_frame = index
-        return self._dynamic
-
-    def _closed(
-        self, index: int, rays: np.ndarray, tri: np.ndarray, depth: np.ndarray, u: np.ndarray,
-        v: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Fill rays that slipped through a seam between walls with the room's boundary."""
-        lost = np.nonzero(tri < 0)[0]
-        if len(lost):
-            room = self._scene.room
-            size = np.array([room.width, room.depth, room.height], np.float32)
-            ray = np.where(np.abs(rays[lost]) < 1e-9, np.float32(1e-9), rays[lost])
-            origin = self.origin(index)
-            depth[lost] = np.where(ray > 0, (size - origin) / ray, -origin / ray).min(1)
-            tri[lost], u[lost], v[lost] = 0, 0.3, 0.3
-        return tri, depth, u, v
+    def _close(self, index: int, rays: np.ndarray, hits: Hits) -> None:
+        """Give rays that slipped through a seam of the shell the room's boundary, in place."""
+        lost = np.nonzero(hits.tri < 0)[0]
+        if not len(lost):
+            return
+        room = self._scene.room
+        size = np.array([[room.width], [room.depth], [room.height]], np.float32)
+        ray = np.where(np.abs(rays[:, lost]) < 1e-9, np.float32(1e-9), rays[:, lost])
+        origin = self.origin(index)[:, None]
+        hits.depth[lost] = np.where(ray > 0, (size - origin) / ray, -origin / ray).min(0)
+        hits.tri[lost], hits.u[lost], hits.v[lost] = 0, 0.3, 0.3
 
     def owners(self, view: View) -> np.ndarray:
         """int32 (H, W) instance ids of a view."""
-        return self._soup.owner[view.tri].reshape(view.height, view.width)
+        return np.take(self._soup.owner, view.tri).reshape(view.height, view.width)
 
     # -- colour ----------------------------------------------------------------------------
 
     def color(self, index: int, view: View) -> np.ndarray:
         """uint8 (H, W, 3) RGB of a traced view, shadows and soft edges included."""
-        origin, moved = self.origin(index), self.moved(index)
+        moved = self.moved(index)
         pixel = self._scene.camera.width / self._scene.camera.focal / view.width
-        s = surface(self._soup, origin, view.rays, view.tri, view.depth, view.u, view.v, pixel)
-        lamps = [self._shader.lamp(k, s)[0] for k in range(len(self._scene.room.style.lights))]
-        shade = self._shadows(index, view, s)
-        lit = [a * b for a, b in zip(lamps, shade, strict=True)]
-        base = self._shader.color(s, lit, moved).reshape(view.height, view.width, 3)
-        if self._tracer is None:
-            return (base + np.float32(0.5)).astype(np.uint8)
-        edge = _edges(base, self.owners(view))
-        rows = np.nonzero(edge.ravel())[0]
-        if len(rows):
-            base.reshape(-1, 3)[rows] = self._resample(index, view, rows, shade, moved)
-        return (base + np.float32(0.5)).astype(np.uint8)
+        s = surface(
+            self._soup, self.origin(index), view.rays, view.tri, view.depth, view.u, view.v, pixel
+        )
+        label = np.take(self._soup.label, view.tri)
+        shade = self._shadows(index, view, s, label)
+        lit = [self._shader.lamp(k, s) * part for k, part in enumerate(shade)]
+        base = self._shader.color(s, lit, moved)
+        if self._tracer is not None:
+            rows = _edges(base.reshape(3, view.height, view.width),
+                          label.reshape(view.height, view.width))
+            if len(rows):
+                base[:, rows] = self._resample(index, view, rows, label, shade, moved)
+        base += np.float32(0.5)
+        return np.ascontiguousarray(
+            base.astype(np.uint8).reshape(3, view.height, view.width).transpose(1, 2, 0)
+        )
 
-    def _shadows(self, index: int, view: View, s: Surface) -> list[np.ndarray]:
+    def _pattern(self, width: int, height: int) -> Pattern:
+        """The shadow pattern of images of that width: sixteen points to each 4x4 block."""
+        if width not in self._patterns:
+            lights = self._scene.room.style.lights
+            count = len(lights)
+            y, x = np.divmod(np.arange(width * height), width)
+            order = _ORDER[y % 4, x % 4]
+            which, sample = order % count, order // count
+            per = -(-16 // count)
+            # A golden-ratio lattice spreads any number of points evenly over the square lamp.
+            ox = (sample + 0.5) / per * 2 - 1
+            oy = (sample * 0.618034 + 0.31) % 1.0 * 2 - 1
+            radius = np.array([light.radius for light in lights])[which]
+            spot = np.array([light.position for light in lights]).T[:, which]
+            target = np.stack([spot[0] + radius * ox, spot[1] + radius * oy, spot[2] - 0.01])
+            mine = np.stack([(which == k).reshape(height, width) for k in range(count)])
+            self._patterns[width] = Pattern(
+                which.astype(np.int8), target.astype(np.float32), mine.astype(np.float32)
+            )
+        return self._patterns[width]
+
+    def _shadows(self, index: int, view: View, s: Surface, label: np.ndarray) -> list[np.ndarray]:
         """Share of each lamp that each pixel sees, (H*W,) each.
 
-        Each pixel asks one ray towards one point of one lamp; a 4x4 block covers sixteen points,
-        and averaging over the block among pixels of the same surface makes the shadows soft.
+        Each pixel asks one ray towards one point of one lamp; averaging over 4x4 blocks among
+        pixels of the same surface makes the shadows soft.
         """
-        lights = self._scene.room.style.lights
-        count, n = len(lights), len(s.x)
+        n = len(s.x)
         if self._tracer is None:
-            return [np.ones(n, np.float32) for _ in range(count)]
-        y, x = np.divmod(np.arange(n), view.width)
-        order = _ORDER[y % 4, x % 4]
-        which, sample = order % count, order // count
-        spots = np.array([light.position for light in lights], np.float32)
-        radius = np.array([light.radius for light in lights], np.float32)
-        per = -(-16 // count)
-        # A golden-ratio lattice spreads any number of samples evenly over the square lamp.
-        ox = ((sample + 0.5) / per * 2 - 1).astype(np.float32)
-        oy = (((sample * 0.618034 + 0.31) % 1.0) * 2 - 1).astype(np.float32)
-        r = radius[which]
+            return [np.ones(n, np.float32) for _ in self._scene.room.style.lights]
+        pattern = self._pattern(view.width, view.height)
         # Leave the surface along the normal, or it would shadow itself.
         lift = np.float32(4e-3)
-        px, py, pz = s.x + lift * s.nx, s.y + lift * s.ny, s.z + lift * s.nz
-        tx = spots[which, 0] + r * ox - px
-        ty = spots[which, 1] + r * oy - py
-        tz = spots[which, 2] - np.float32(0.01) - pz
-        rows = np.nonzero(tx * s.nx + ty * s.ny + tz * s.nz > 0)[0]
-        starts = np.stack([px[rows], py[rows], pz[rows]], 1)
-        ways = np.stack([tx[rows], ty[rows], tz[rows]], 1)
-        blocked = self._tracer.blocked(starts, ways)
+        start = [s.x + lift * s.nx, s.y + lift * s.ny, s.z + lift * s.nz]
+        way = [pattern.target[k] - start[k] for k in range(3)]
+        asked = way[0] * s.nx + way[1] * s.ny + way[2] * s.nz > 0
+        rows = np.nonzero(asked)[0]
+        starts = np.empty((len(rows), 3), np.float32)
+        ways = np.empty((len(rows), 3), np.float32)
+        for k in range(3):
+            starts[:, k], ways[:, k] = start[k][rows], way[k][rows]
+        free = self._tracer.free(starts, ways)
         if self._movers:
-            blocked |= self._mover_tracer(index).blocked(starts, ways)
+            free &= self._mover_tracer(index).free(starts, ways)
         seen = np.zeros(n, np.float32)
-        seen[rows] = ~blocked
-        asked = np.zeros(n, np.float32)
-        asked[rows] = 1
-        return _soften(view, self._surface_class(s), seen, asked, which, count)
-
-    def _surface_class(self, s: Surface) -> np.ndarray:
-        """Small number (N,) that differs between neighbouring surfaces."""
-        ax, ay, az = np.abs(s.nx), np.abs(s.ny), np.abs(s.nz)
-        axis = np.where(az >= np.maximum(ax, ay), 2, np.where(ax > ay, 0, 1))
-        return (self._soup.owner[s.tri] * 3 + axis) % 7
+        seen[rows] = free
+        return _soften(view, label % 7, seen, asked.astype(np.float32), pattern.mine)
 
     def _resample(
-        self, index: int, view: View, rows: np.ndarray, shade: list[np.ndarray],
-        moved: list[Placed],
+        self, index: int, view: View, rows: np.ndarray, label: np.ndarray,
+        shade: list[np.ndarray], moved: list[Placed],
     ) -> np.ndarray:
-        """Colours (len(rows), 3) of pixels seen through four rays each.
+        """Colours (3, len(rows)) of pixels seen through four rays each.
 
-        Shadows are not traced again: each ray takes the shade of the nearest pixel that shows the
-        same object.
+        Shadows are not traced again: each ray takes the shade of a pixel beside it that shows the
+        same surface.
         """
         y, x = np.divmod(rows, view.width)
-        dx = np.array([0.375, 0.875, 0.125, 0.625])
-        dy = np.array([0.125, 0.375, 0.625, 0.875])
-        xs, ys = (x[:, None] + dx).ravel(), (y[:, None] + dy).ravel()
-        rays = self.rays(index, xs, ys, view.width)
-        tri, depth, u, v = self._closed(index, rays, *self._trace(index, rays))
+        rays = self.rays(
+            index, x[:, None] + _CORNERS[0], y[:, None] + _CORNERS[1], view.width
+        )
+        hits = self._trace(index, rays)
+        self._close(index, rays, hits)
         pixel = self._scene.camera.width / self._scene.camera.focal / view.width / 2
-        s = surface(self._soup, self.origin(index), rays, tri, depth, u, v, pixel)
-        owner = self._soup.owner[tri] * 8 + self._surface_class(s)
-        base = surface_key(self._soup, view)
-        own = np.repeat(rows, 4)
+        s = surface(
+            self._soup, self.origin(index), rays, hits.tri, hits.depth, hits.u, hits.v, pixel
+        )
+        mine = np.take(self._soup.label, hits.tri)
+        own = np.repeat(rows.astype(np.int32), 4)
         source = own.copy()
-        open_ = base[own] != owner
+        where = np.nonzero(label[own] != mine)[0]
         for step in (1, -1, view.width, -view.width):
-            where = np.nonzero(open_)[0]
-            other = np.clip(own[where] + step, 0, len(base) - 1)
-            same = base[other] == owner[where]
+            other = np.clip(own[where] + step, 0, len(label) - 1)
+            same = label[other] == mine[where]
             source[where[same]] = other[same]
-            open_[where[same]] = False
-        lit = [
-            self._shader.lamp(k, s)[0] * shade[k][source] for k in range(len(shade))
-        ]
-        return self._shader.color(s, lit, moved).reshape(-1, 4, 3).mean(1)
-
-
-def surface_key(soup: Soup, view: View) -> np.ndarray:
-    """Number (H*W,) of object and facing of each pixel, as `_resample` compares them."""
-    n = np.abs(soup.normals[view.tri, :3])
-    axis = np.where(
-        n[:, 2] >= np.maximum(n[:, 0], n[:, 1]), 2, np.where(n[:, 0] > n[:, 1], 0, 1)
-    )
-    owner = soup.owner[view.tri]
-    return np.asarray(owner * 8 + (owner * 3 + axis) % 7)
+            where = where[~same]
+        lit = [self._shader.lamp(k, s) * part[source] for k, part in enumerate(shade)]
+        colors = self._shader.color(s, lit, moved)
+        return (colors[:, 0::4] + colors[:, 1::4] + colors[:, 2::4] + colors[:, 3::4]) / 4
 
 
 def _soften(
-    view: View, label: np.ndarray, seen: np.ndarray, asked: np.ndarray, which: np.ndarray,
-    count: int,
+    view: View, label: np.ndarray, seen: np.ndarray, asked: np.ndarray, mine: np.ndarray
 ) -> list[np.ndarray]:
-    """Average shadow samples over 4x4 blocks of pixels with the same label."""
+    """Average shadow samples over 4x4 blocks of pixels with the same label (0..6)."""
     import cv2
 
     shape = (view.height, view.width)
-    out = [np.zeros(shape, np.float32) for _ in range(count)]
+    out = [np.zeros(shape, np.float32) for _ in mine]
+    table, seen, asked = label.reshape(shape), seen.reshape(shape), asked.reshape(shape)
     for value in range(7):
-        same = (label == value).reshape(shape)
-        if not same.any():
-            continue
-        for k in range(count):
-            mine = (same & (which == k).reshape(shape)) * asked.reshape(shape)
-            total = cv2.blur(seen.reshape(shape) * mine, (4, 4))
-            weight = cv2.blur(mine, (4, 4))
-            out[k][same] = (total / np.maximum(weight, np.float32(1e-3)))[same]
+        same = table == value
+        weight = asked * same
+        for k, pixels in enumerate(mine):
+            part = weight * pixels if len(mine) > 1 else weight
+            total = cv2.blur(seen * part, (4, 4))
+            total /= cv2.blur(part, (4, 4)) + np.float32(1e-4)
+            np.copyto(out[k], total, where=same)
     return [o.ravel() for o in out]
 
 
-def _edges(color: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """bool (H, W): pixels at an edge of an object or of colour."""
-    edge = np.zeros(owner.shape, bool)
+def _edges(color: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Flat numbers of the pixels at an edge.
+
+    Args:
+        color: float32 (3, H, W), 0..255.
+        label: int32 (H, W): surface labels; the room's own surfaces have labels 0..2, and their
+            textures are filtered already, so colour makes no edge there.
+    """
+    edge = np.zeros(label.shape, bool)
+    tone = color[0] + color[1] + color[2]
     for a, b in (
         ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
         ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
     ):
-        differs = owner[a] != owner[b]
-        differs |= np.abs(color[a] - color[b]).max(-1) > _EDGE
+        differs = np.abs(tone[a] - tone[b]) > 3 * _EDGE
+        differs &= label[a] > 2
+        differs |= label[a] != label[b]
         edge[a] |= differs
         edge[b] |= differs
-    return edge
+    return np.nonzero(edge.ravel())[0]

@@ -67,22 +67,26 @@ def surface(
     Args:
         soup: The triangles.
         origin: float32 (3,): camera, m.
-        rays: float32 (N, 3): ray vectors of planar length 1.
+        rays: float32 (3, N): ray vectors of planar length 1.
         tri: int32 (N,), all >= 0.
         depth: float32 (N,), m.
         u: float32 (N,).
         v: float32 (N,).
         pixel: Width of a sample at depth 1 m, m.
     """
-    dx, dy, dz = rays[:, 0], rays[:, 1], rays[:, 2]
-    n = soup.normals[tri]
-    w = np.float32(1) - u - v
-    nx = w * n[:, 0] + u * n[:, 3] + v * n[:, 6]
-    ny = w * n[:, 1] + u * n[:, 4] + v * n[:, 7]
-    nz = w * n[:, 2] + u * n[:, 5] + v * n[:, 8]
+    dx, dy, dz = rays
+    normals = np.take(soup.normals, tri, axis=0)
+    nx, ny, nz = (np.ascontiguousarray(normals[:, k]) for k in range(3))
+    bent = np.nonzero(~soup.flat[tri])[0]
+    n = normals[bent]
+    bu, bv = u[bent], v[bent]
+    bw = np.float32(1) - bu - bv
+    nx[bent] = bw * n[:, 0] + bu * n[:, 3] + bv * n[:, 6]
+    ny[bent] = bw * n[:, 1] + bu * n[:, 4] + bv * n[:, 7]
+    nz[bent] = bw * n[:, 2] + bu * n[:, 5] + bv * n[:, 8]
     facing = nx * dx + ny * dy + nz * dz
     length = np.sqrt(np.maximum(nx * nx + ny * ny + nz * nz, np.float32(1e-12)))
-    turn = np.where(facing > 0, np.float32(-1), np.float32(1)) / length
+    turn = np.copysign(np.float32(1), -facing) / length
     ray = np.sqrt(dx * dx + dy * dy + dz * dz)
     cosine = np.maximum(np.abs(facing) / (length * ray), np.float32(0.06))
     # The geometric mean of the short and the long side of the footprint: a little sharp along,
@@ -101,10 +105,11 @@ class Shader:
         """Prepare the floor's contact shadows from the boxes that never move."""
         self._soup, self._atlas, self._room = soup, atlas, room
         self._painted = soup.texture >= 0
+        self._albedo = np.ascontiguousarray(soup.albedo.T)
         self._contact = _contact_map(room, static)
 
-    def lamp(self, index: int, s: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Unshadowed brightness (N,) of lamp `index` at each sample, and the vector to it."""
+    def lamp(self, index: int, s: Surface) -> np.ndarray:
+        """Unshadowed brightness (N,) of lamp `index` at each sample."""
         light = self._room.style.lights[index]
         x, y, z = (np.float32(c) for c in light.position)
         lx, ly, lz = x - s.x, y - s.y, z - s.z
@@ -113,10 +118,10 @@ class Shader:
         # Lambertian lamp facing down, softened so that the ceiling beside it is not black.
         down = np.maximum(lz, 0) + np.float32(0.22) * np.sqrt(d2)
         power = np.float32(light.power * 5.2)
-        return power * facing * down / (d2 * (d2 + np.float32(0.35))), lx, ly, lz
+        return np.asarray(power * facing * down / (d2 * (d2 + np.float32(0.35))))
 
     def color(self, s: Surface, lit: list[np.ndarray], moved: list[Placed]) -> np.ndarray:
-        """Display colours, float32 (N, 3), 0..255.
+        """Display colours, float32 (3, N), 0..255.
 
         Args:
             s: The samples.
@@ -124,13 +129,12 @@ class Shader:
             moved: Moving objects where they stand now, for their contact shadow.
         """
         soup, style = self._soup, self._room.style
-        albedo = soup.albedo[s.tri]
         rows = np.nonzero(self._painted[s.tri])[0]
         tri = s.tri[rows]
         coords = soup.uv[tri]
         u, v = s.u[rows], s.v[rows]
         w = np.float32(1) - u - v
-        albedo[rows] *= self._atlas.sample(
+        picture = self._atlas.sample(
             soup.texture[tri],
             w * coords[:, 0] + u * coords[:, 2] + v * coords[:, 4],
             w * coords[:, 1] + u * coords[:, 3] + v * coords[:, 5],
@@ -141,14 +145,18 @@ class Shader:
             + np.float32(0.05) * s.nx + np.float32(0.03) * s.ny
         )
         glow = soup.glow[s.tri]
-        out = np.empty((len(s.tri), 3), np.float32)
+        out = np.empty((3, len(s.tri)), np.float32)
+        gain = np.float32(style.exposure * _CURVE_SIZE / _CURVE_TOP)
         for channel in range(3):
             light = indirect * np.float32(style.ambient[channel])
             for lamp, brightness in zip(style.lights, lit, strict=True):
                 light = light + brightness * np.float32(lamp.color[channel])
-            value = albedo[:, channel] * (light + glow)
-            value *= np.float32(style.exposure * _CURVE_SIZE / _CURVE_TOP)
-            out[:, channel] = _TONE[np.minimum(value, np.float32(_CURVE_SIZE - 1)).astype(np.int32)]
+            value = self._albedo[channel][s.tri]
+            value[rows] *= picture[:, channel]
+            value *= light + glow
+            value *= gain
+            np.minimum(value, np.float32(_CURVE_SIZE - 1), out=value)
+            out[channel] = np.take(_TONE, value.astype(np.int32))
         return out
 
     def _occlusion(self, s: Surface, moved: list[Placed]) -> np.ndarray:

@@ -53,10 +53,10 @@ class Tracer:
         found = self._scene.run(origins, directions, query="INTERSECT", output=True)
         return Hits(found["primID"], found["tfar"], found["u"], found["v"])
 
-    def blocked(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """bool (N,): whether anything stands between an origin and origin + direction."""
+    def free(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """bool (N,): whether nothing stands between an origin and origin + direction."""
         # Without distances Embree would count the walls behind the lamp.
         reach = np.full(len(origins), 0.999, np.float32)
         return np.asarray(
-            self._scene.run(origins, directions, reach, query="OCCLUDED") != -1
+            self._scene.run(origins, directions, reach, query="OCCLUDED") == -1
         )

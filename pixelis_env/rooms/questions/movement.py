@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.random import Generator
 
+from pixelis_env.rooms.kinds import MOVERS
 from pixelis_env.rooms.questions.question import Question, QuestionType, Targets, arrange
 from pixelis_env.rooms.questions.solve import follow
 from pixelis_env.rooms.questions.survey import IN_VIEW, NoQuestion, Survey
@@ -45,13 +46,20 @@ def _moving(survey: Survey, object_id: int) -> tuple[Placed, Motion]:
     return placed, motion
 
 
+def _mover_and_still(survey: Survey, rng: Generator) -> Iterable[Targets]:
+    moved = {motion.object_id for motion in survey.scene.motions}
+    still = [placed for placed in survey.unique if placed.id not in moved]
+    # What could move but stands still is the better distractor.
+    order = sorted(rng.permutation(len(still)), key=lambda k: still[k].category not in MOVERS)
+    for (mover,) in _movers(survey, rng):
+        yield from ((mover, still[k].id) for k in order)
+
+
 def _which(survey: Survey, targets: Targets, rng: Generator) -> Question:
     placed, _ = _moving(survey, targets[0])
-    moved = {motion.object_id for motion in survey.scene.motions}
-    still = [other.category for other in survey.unique if other.id not in moved]
-    if len(still) < 3:
-        raise NoQuestion("too few other objects to choose from")
-    options, answer = arrange(placed.category, still, rng, n_options=4)
+    (still,) = survey.named(targets[1:])
+    absent = [name for name in MOVERS if name not in survey.scene.by_category]
+    options, answer = arrange(placed.category, [still.category], rng, n_options=4, spare=absent)
     return Question("Which of these objects moves in the video?", options, answer, targets)
 
 
@@ -99,7 +107,7 @@ def _distance(survey: Survey, targets: Targets, _: Generator) -> Question:
 _SCENE = {"movers": 1}
 
 TYPES = (
-    QuestionType("motion_which", "motion", "letter", _SCENE, _movers, _which, follow),
+    QuestionType("motion_which", "motion", "letter", _SCENE, _mover_and_still, _which, follow),
     QuestionType("motion_direction", "motion", "letter", _SCENE, _movers, _direction, follow),
     QuestionType("motion_speed", "motion", "mra", _SCENE, _movers, _speed, follow),
     QuestionType("motion_distance", "motion", "mra", _SCENE, _movers, _distance, follow),

@@ -61,7 +61,11 @@ class QuestionType:
 
 
 def arrange(
-    right: str, wrong: Sequence[str], rng: Generator, n_options: int | None = None
+    right: str,
+    wrong: Sequence[str],
+    rng: Generator,
+    n_options: int | None = None,
+    spare: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], str]:
     """Options in a random order, and the letter of the right one.
 
@@ -73,9 +77,13 @@ def arrange(
         wrong: The wrong ones to choose from, all different.
         rng: Decides the letter, and which wrong options stand where.
         n_options: How many options in all; default: every one.
+        spare: More wrong ones, taken where `wrong` has too few.
     """
     n_options = n_options or len(wrong) + 1
     slot = int(rng.integers(n_options))
-    options = [wrong[k] for k in rng.permutation(len(wrong))[: n_options - 1]]
+    options = [wrong[k] for k in rng.permutation(len(wrong))]
+    options += [spare[k] for k in rng.permutation(len(spare))]
+    del options[n_options - 1 :]
+    options = [options[k] for k in rng.permutation(len(options))]
     options.insert(slot, right)
     return tuple(options), chr(ord("A") + slot)

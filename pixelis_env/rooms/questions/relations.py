@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import permutations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 from numpy.random import Generator
@@ -28,20 +28,23 @@ a chair across one of these rooms never covers.)"""
 ORDER_GAP = 1.0
 """Seconds between two appearances that are asked about, at the least."""
 
-TRIES = 60
-"""How many random choices of objects are looked at in one room."""
+_LONG = {"n_frames": 140}
+"""Four appearances more than a second apart need a long walk."""
 
 
 def _reference_and_four(survey: Survey, rng: Generator) -> Iterable[Targets]:
-    groups = [
-        group
+    clear = [
+        group[0].id
         for group in survey.groups.values()
         if all(survey.clear(placed.id) for placed in group)
     ]
-    for _ in range(TRIES if len(groups) >= 5 else 0):
-        chosen = [groups[k] for k in rng.choice(len(groups), 5, replace=False)]
-        if len(chosen[0]) == 1:
-            yield tuple(group[0].id for group in chosen)
+    if len(clear) < 5:
+        return
+    alone = [placed.id for placed in survey.unique]
+    while alone:
+        reference = alone[int(rng.integers(len(alone)))]
+        others = [target for target in clear if target != reference]
+        yield (reference, *(others[k] for k in rng.choice(len(others), 4, replace=False)))
 
 
 def _rel_distance(survey: Survey, targets: Targets, rng: Generator) -> Question:
@@ -69,14 +72,21 @@ def _rel_distance(survey: Survey, targets: Targets, rng: Generator) -> Question:
 
 
 def _appearing(survey: Survey, rng: Generator) -> Iterable[Targets]:
-    groups = [
-        group
+    """One of each of four categories that appear far enough apart."""
+    first = {
+        group[0].id: frame
         for group in survey.groups.values()
-        if survey.first_frame([placed.id for placed in group], APPEARED) is not None
+        if (frame := survey.first_frame([placed.id for placed in group], APPEARED)) is not None
+    }
+    gap = ORDER_GAP * survey.scene.camera.fps
+    ranked = sorted(first, key=lambda target: (first[target], target))
+    chosen = [
+        four
+        for four in combinations(ranked, 4)
+        if all(first[b] - first[a] > gap for a, b in pairwise(four))
     ]
-    for _ in range(TRIES if len(groups) >= 4 else 0):
-        chosen = [groups[k][0].id for k in rng.choice(len(groups), 4, replace=False)]
-        yield tuple(chosen)
+    for k in rng.permutation(len(chosen)):
+        yield tuple(chosen[k][m] for m in rng.permutation(4))
 
 
 def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
@@ -84,9 +94,7 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
     first, glimpse = (
         [appearance(survey, name, share) for name in names] for share in (APPEARED, IN_VIEW)
     )
-    # The survey looks every few frames: a gap it measures may be one stride too long.
-    gap = ORDER_GAP + survey.stride / survey.scene.camera.fps
-    if np.diff(np.sort(first)).min() <= gap:
+    if np.diff(np.sort(first)).min() <= ORDER_GAP:
         raise NoQuestion("two of them appear together")
     ranking = np.argsort(first)
     # A first glimpse at a frame's edge must not tell another story than the clear sight.
@@ -116,5 +124,7 @@ TYPES = (
     QuestionType(
         "object_rel_distance", "vsi", "letter", {}, _reference_and_four, _rel_distance, compare
     ),
-    QuestionType("obj_appearance_order", "vsi", "letter", {}, _appearing, _order, look_in_turn),
+    QuestionType(
+        "obj_appearance_order", "vsi", "letter", _LONG, _appearing, _order, look_in_turn, stride=1
+    ),
 )

@@ -86,7 +86,7 @@ def _item(survey: Survey, targets: Targets, rng: Generator) -> Question:
     placed = _found(survey, targets)
     support = _support(survey, placed)
     there = {o.category for o in survey.scene.room.objects if o.support == support.id}
-    wrong = [name for name in DETAILS if name not in there and name in KINDS]
+    wrong = [name for name in DETAILS if name not in there]
     options, answer = arrange(placed.category, wrong, rng, N_OPTIONS)
     text = f"Which of these objects stands on the {support.category}?"
     return Question(text, options, answer, (*targets, support.id))
@@ -95,12 +95,12 @@ def _item(survey: Survey, targets: Targets, rng: Generator) -> Question:
 def _place(survey: Survey, targets: Targets, rng: Generator) -> Question:
     placed = _found(survey, targets)
     support = _support(survey, placed)
-    wrong = [o.category for o in survey.unique if KINDS[o.category].top and o.id != support.id]
+    furniture = [name for name in KINDS if KINDS[name].top and name != support.category]
+    seen = {other.category for other in survey.unique}
+    there = [name for name in furniture if name in seen]
     # A room with little furniture is filled up with pieces that are not there.
-    absent = [name for name in KINDS if KINDS[name].top and name not in survey.scene.by_category]
-    extra = [absent[k] for k in rng.permutation(len(absent))]
-    wrong = (wrong + extra)[: N_OPTIONS - 1]
-    options, answer = arrange(support.category, wrong, rng)
+    absent = [name for name in furniture if name not in survey.scene.by_category]
+    options, answer = arrange(support.category, there, rng, N_OPTIONS, absent)
     text = f"What does the {placed.category} stand on?"
     return Question(text, options, answer, (*targets, support.id))
 

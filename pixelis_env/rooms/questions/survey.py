@@ -47,10 +47,10 @@ CLEAR = 0.004
 """An object can be told by its category where it covers this share of the frame, ..."""
 
 WHOLE = 0.6
-"""... this share of its outline's rectangle lies inside the frame, ..."""
+"""... this share of its box lies inside the frame, ..."""
 
-UNCOVERED = 0.25
-"""... and its pixels fill this share of that rectangle: it is not hidden behind another."""
+UNCOVERED = 0.2
+"""... and its pixels fill this share of the rectangle around that part: it is not hidden."""
 
 
 class NoQuestion(Exception):
@@ -111,7 +111,8 @@ class Survey:
         box = self.video.object_box(frame, object_id)
         if box is None:
             raise LookupError(f"object {object_id} is not in frame {frame}")
-        return box
+        x0, y0, x1, y1 = (float(v) for v in box)
+        return x0, y0, x1, y1
 
     def motion(self, object_id: int) -> Motion:
         """How the object moves; `NoQuestion` where it stands still."""
@@ -167,20 +168,24 @@ class Survey:
         return tuple(p.id for p in self.scene.room.objects if self.clear(p.id))
 
     def _measure(self, object_id: int) -> NDArray[np.float64]:
+        """`clarity` of one object: points spread over its box tell how much the frame holds."""
         scene, camera = self.scene, self.scene.camera
         share = self.share[:, object_id]
         clarity = np.zeros(len(share))
         for k in np.flatnonzero(share >= IN_VIEW):
             frame = int(self.frames[k])
-            xy, depth = camera.project(corners(scene.at(object_id, frame)), frame)
-            if (depth <= 0).any():
-                continue  # reaches behind the camera: cannot be whole in view
-            low, high = xy.min(0), xy.max(0)
-            size = (camera.width, camera.height)
-            inside = np.minimum(high, size) - np.maximum(low, 0)
-            whole = float(np.prod(np.maximum(inside, 0)))
-            outline = float(np.prod(high - low))
-            pixels = share[k] * camera.width * camera.height
-            if whole >= WHOLE * outline and pixels >= UNCOVERED * outline:
+            xy, depth = camera.project(lattice(scene.at(object_id, frame)), frame)
+            inside = (depth > 0) & (xy >= 0).all(1) & (xy <= (camera.width, camera.height)).all(1)
+            if inside.mean() < WHOLE:
+                continue
+            outline = float(np.prod(xy[inside].max(0) - xy[inside].min(0)))
+            if share[k] * camera.width * camera.height >= UNCOVERED * outline:
                 clarity[k] = share[k]
         return clarity
+
+
+def lattice(placed: Placed) -> NDArray[np.float64]:
+    """Points spread evenly over an object's box, float64 (27, 3), m."""
+    origin, along, back, up = corners(placed)[[0, 1, 3, 4]]
+    steps = np.stack(np.meshgrid(*[[0.0, 0.5, 1.0]] * 3), -1).reshape(-1, 3)
+    return origin + steps @ np.stack([along - origin, back - origin, up - origin])

@@ -26,8 +26,8 @@ LATE = 1.5
 GAP = 1.0
 """Seconds by which the first object comes before the others."""
 
-TRIES = 40
-"""How many random choices of objects are looked at in one room."""
+_LONG = {"n_frames": 110}
+"""Most objects should be out of view at the start."""
 
 
 def _one(survey: Survey, rng: Generator) -> Iterable[Targets]:
@@ -86,9 +86,15 @@ def _first(survey: Survey, targets: Targets, _: Generator) -> Question:
 
 
 def _four(survey: Survey, rng: Generator) -> Iterable[Targets]:
-    ids = [placed.id for placed in survey.unique]
-    for _ in range(TRIES if len(ids) >= 4 else 0):
-        yield tuple(ids[k] for k in rng.choice(len(ids), 4, replace=False))
+    """An object and three that come into view later."""
+    first = {placed.id: int(survey.in_view(placed.id)[0]) for placed in survey.unique}
+    gap = GAP * survey.scene.camera.fps
+    for k in rng.permutation(len(first)):
+        earliest = list(first)[k]
+        later = [target for target in first if first[target] - first[earliest] > gap]
+        if len(later) >= 3:
+            chosen = (later[m] for m in rng.choice(len(later), 3, replace=False))
+            yield (earliest, *chosen)
 
 
 def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
@@ -109,6 +115,6 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
 
 TYPES = (
     QuestionType("time_interval", "time", "tiou", {}, _one, _interval, find_span, stride=1),
-    QuestionType("time_order", "time", "letter", {}, _four, _order, look_in_turn, stride=1),
+    QuestionType("time_order", "time", "letter", _LONG, _four, _order, look_in_turn, stride=1),
     QuestionType("time_first", "time", "mra", {}, _one, _first, look_in_turn, stride=1),
 )
