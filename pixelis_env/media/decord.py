@@ -15,30 +15,46 @@ import numpy as np
 
 from pixelis_env.media import _decord_worker as protocol
 from pixelis_env.media.base import Frame, MediaError, frozen
+from pixelis_env.media.container import VideoStreamFile
 from pixelis_env.media.timeline import Timeline
 
 _TIMEOUT_S = 60.0
-# Of others decord gives wrong frames without a word (HEVC, MPEG-TS), or nobody has tried; of
-# groups of pictures that are not closed it gives frames of the group before.
-_CODECS = ("h264",)
-_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_CODEC = "h264"
+_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
 
 
 def check_decord(file: Path, timeline: Timeline) -> None:
-    """MediaError unless decord is installed and right about this kind of file."""
+    """MediaError unless decord is installed and sure to give the right frames of this file.
+
+    Without a word it gives wrong ones of HEVC and MPEG-TS, upside-down ones of Matroska with
+    rotation, and frames of the group before where a group of pictures is not closed or does not
+    open with a frame that stands alone.
+    """
     if importlib.util.find_spec("decord") is None:
         raise MediaError(
             f"{file}: decoder 'decord' is not installed; pip install 'pixelis[decord]', "
             "or use decoder='pyav'"
         )
-    closed = not (timeline.open_groups or timeline.counted)
-    if timeline.codec in _CODECS and timeline.container in _CONTAINERS and closed:
+    if timeline.codec != _CODEC or timeline.container != _CONTAINER:
+        fault = f"{timeline.codec} in {timeline.container}"
+    elif timeline.counted or timeline.open_groups or not _keys_stand_alone(file, timeline):
+        fault = "groups of pictures that are not closed"
+    else:
         return
     raise MediaError(
-        f"{file}: decoder 'decord' may give wrong frames of {timeline.codec} in "
-        f"{timeline.container}{'' if closed else ' with open groups of pictures'}; it is used for "
-        "H.264 with closed ones in MP4 or Matroska: use decoder='pyav'"
+        f"{file}: decoder 'decord' may give wrong frames of {fault}; it is used for H.264 in MP4 "
+        "with closed groups of pictures only: use decoder='pyav'"
     )
+
+
+def _keys_stand_alone(file: Path, timeline: Timeline) -> bool:
+    """Whether decoding from each key frame gives that very frame first."""
+    with VideoStreamFile(file) as source:
+        for key in timeline.keys:
+            first = next(source.frames(key, {key.stamp}), None)
+            if first is None or first.pts != key.stamp:
+                return False
+    return True
 
 
 class DecordReader:

@@ -22,7 +22,8 @@ def open_media(
 
     Args:
         path: A local file.
-        decoder: Reads videos: "pyav", or "decord" (extra ``decord``; H.264 in MP4 or Matroska).
+        decoder: Reads videos: "pyav", or "decord" (extra ``decord``; H.264 in MP4 with
+            closed groups of pictures).
         cache_bytes: Most bytes of decoded video frames kept in memory, 0 for none.
 
     Raises:

@@ -21,12 +21,13 @@ from pixelis_env.media.base import (
 # Named one by one: Pillow would also hand PostScript to an interpreter on the machine.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _ANIMATED_AS_VIDEO = ("GIF", "PNG")
-# What Pillow raises for damaged content, depending on the format (SyntaxError: a broken PNG).
+# What Pillow raises for damaged content, by format (SyntaxError: PNG; RuntimeError: AVIF).
 _DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
     SyntaxError,
     EOFError,
+    RuntimeError,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )

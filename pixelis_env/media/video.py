@@ -142,7 +142,8 @@ class VideoFile(Media):
     Opening reads the whole file once for its digest and its timeline; decoders are opened at
     the first frame, one for each process, and are not pickled. Frames come upright (rotation
     applied) in the coded pixel grid (no stretching of non-square pixels), without alpha. A file
-    cut short has the frames that can still be decoded.
+    cut short has the frames that can still be decoded. Of one damaged in the middle some frames
+    are MediaErrors; others, up to the next key frame, may show what the decoder made up.
 
     Args:
         path: The file.
