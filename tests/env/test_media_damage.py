@@ -220,6 +220,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [file.read_bytes() for file in (*videos, *images, folder / "palette.png")]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Image size:Warning:PIL")
 @settings(max_examples=200)
 @given(data=st.data())
 def test_fuzzed_bytes_never_raise_anything_but_media_error(
