@@ -167,25 +167,43 @@ class Survey:
         """Objects that are shown clearly, in id order."""
         return tuple(p.id for p in self.scene.room.objects if self.clear(p.id))
 
+    @cached_property
+    def _axes(self) -> NDArray[np.float64]:
+        """The camera's right, down and forward in each frame looked at, (S, 3 axes, 3)."""
+        camera = self.scene.camera
+        return np.array([camera.axes(int(frame)) for frame in self.frames])
+
     def _measure(self, object_id: int) -> NDArray[np.float64]:
-        """`clarity` of one object: points spread over its box tell how much the frame holds."""
-        scene, camera = self.scene, self.scene.camera
-        share = self.share[:, object_id]
+        """`clarity` of one object: points spread over its box tell how much a frame holds."""
+        camera, share = self.scene.camera, self.share[:, object_id]
         clarity = np.zeros(len(share))
-        for k in np.flatnonzero(share >= IN_VIEW):
-            frame = int(self.frames[k])
-            xy, depth = camera.project(lattice(scene.at(object_id, frame)), frame)
-            inside = (depth > 0) & (xy >= 0).all(1) & (xy <= (camera.width, camera.height)).all(1)
-            if inside.mean() < WHOLE:
-                continue
-            outline = float(np.prod(xy[inside].max(0) - xy[inside].min(0)))
-            if share[k] * camera.width * camera.height >= UNCOVERED * outline:
-                clarity[k] = share[k]
+        shown = np.flatnonzero(share >= IN_VIEW)
+        if not len(shown):
+            return clarity
+        frames = self.frames[shown]
+        points = lattice(self.scene.object(object_id))[None]
+        if any(motion.object_id == object_id for motion in self.scene.motions):
+            points = np.stack([lattice(self.scene.at(object_id, int(k))) for k in frames])
+        offset = points - camera.position[frames][:, None]
+        x, y, depth = np.einsum("kpc,kac->akp", offset, self._axes[shown])
+        ahead = np.maximum(depth, 1e-6)
+        x = camera.width / 2 + camera.focal * x / ahead
+        y = camera.height / 2 + camera.focal * y / ahead
+        inside = (depth > 0) & (x >= 0) & (x <= camera.width) & (y >= 0) & (y <= camera.height)
+        spread = [
+            np.where(inside, v, -np.inf).max(1) - np.where(inside, v, np.inf).min(1) for v in (x, y)
+        ]
+        covered = share[shown] * camera.width * camera.height
+        whole = inside.mean(1) >= WHOLE
+        whole[whole] &= covered[whole] >= UNCOVERED * (spread[0] * spread[1])[whole]
+        clarity[shown[whole]] = share[shown[whole]]
         return clarity
+
+
+_STEPS = np.stack(np.meshgrid(*[[0.0, 0.5, 1.0]] * 3), -1).reshape(-1, 3)
 
 
 def lattice(placed: Placed) -> NDArray[np.float64]:
     """Points spread evenly over an object's box, float64 (27, 3), m."""
     origin, along, back, up = corners(placed)[[0, 1, 3, 4]]
-    steps = np.stack(np.meshgrid(*[[0.0, 0.5, 1.0]] * 3), -1).reshape(-1, 3)
-    return origin + steps @ np.stack([along - origin, back - origin, up - origin])
+    return origin + _STEPS @ np.stack([along - origin, back - origin, up - origin])
