@@ -33,14 +33,14 @@ class Pick:
         catalog: Its number in the set's catalogue.
         category: What we call it.
         faces: Triangles to keep, about.
-        tint: Rank of the material (by area) that takes the object's colour; -1 = none does.
+        tint: Ranks of the materials (by area) that take the object's colour; () = none does.
         sampled: Colour each face from the texture image rather than by the image's mean.
     """
 
     catalog: int
     category: str
     faces: int
-    tint: int = 0
+    tint: tuple[int, ...] = (0,)
     sampled: bool = False
 
 
@@ -49,67 +49,67 @@ PICKS = {
     "chair_shell": Pick(31, "chair", 700),
     "chair_padded": Pick(93, "chair", 500),
     "chair_osaka": Pick(125, "chair", 560),
-    "chair_cafe": Pick(171, "chair", 800),
-    "chair_tulip": Pick(79, "chair", 560),
-    "chair_office": Pick(1, "office chair", 900),
+    "chair_cafe": Pick(171, "chair", 800, (0, 1)),
+    "chair_tulip": Pick(79, "chair", 560, (0, 1)),
+    "chair_office": Pick(1, "office chair", 900, (0, 2)),
     "armchair_round": Pick(86, "armchair", 700),
-    "armchair_club": Pick(139, "armchair", 900),
-    "table_dining": Pick(134, "table", 520),
+    "armchair_club": Pick(139, "armchair", 900, (0, 1, 2, 3)),
+    "table_dining": Pick(134, "table", 520, (0, 1)),
     "table_round": Pick(27, "table", 800),
     "table_cloth": Pick(48, "table", 500),
     "desk_study": Pick(75, "desk", 700),
     "desk_plain": Pick(152, "desk", 1100),
     "sofa_two": Pick(132, "sofa", 800),
-    "sofa_club": Pick(140, "sofa", 1100),
+    "sofa_club": Pick(140, "sofa", 1100, (0, 1, 2, 3)),
     "sofa_corner": Pick(112, "corner sofa", 700),
-    "bed_wood": Pick(3, "bed", 1300, 0),
-    "bed_wide": Pick(88, "bed", 1200, 0),
-    "bed_check": Pick(5, "bed", 1100, 0),
+    "bed_wood": Pick(3, "bed", 1300, (1, 3, 4)),
+    "bed_wide": Pick(88, "bed", 1200),
+    "bed_check": Pick(5, "bed", 1100),
     "bedside_table": Pick(4, "bedside table", 290),
     "bookcase_tall": Pick(6, "bookcase", 700),
-    "shelf_cube": Pick(39, "shelf", 500),
+    "shelf_cube": Pick(39, "shelf", 500, (0, 1, 2)),
     "shelf_narrow": Pick(61, "shelf", 500),
-    "wardrobe": Pick(68, "wardrobe", 400),
-    "cupboard": Pick(74, "cupboard", 800, -1),
-    "cabinet_drawers": Pick(144, "cabinet", 400, 1),
-    "cabinet_lower": Pick(153, "cabinet", 300, 1),
-    "cabinet_sink": Pick(165, "sink", 800, 1),
-    "oven": Pick(28, "oven", 700, -1),
-    "fridge_double": Pick(151, "refrigerator", 700),
+    "wardrobe": Pick(68, "wardrobe", 400, (0, 1, 2)),
+    "cupboard": Pick(74, "cupboard", 800, ()),
+    "cabinet_drawers": Pick(144, "cabinet", 400, (0, 1, 3, 5)),
+    "cabinet_lower": Pick(153, "cabinet", 300, (0, 1, 3, 5)),
+    "cabinet_sink": Pick(165, "sink", 800, (0, 1, 4)),
+    "oven": Pick(28, "oven", 700, ()),
+    "fridge_double": Pick(151, "refrigerator", 700, (0, 1)),
     "fridge_french": Pick(128, "refrigerator", 900),
     "toilet": Pick(57, "toilet", 900),
     "washbasin": Pick(62, "washbasin", 1100),
-    "tv": Pick(22, "tv", 500, -1),
-    "whiteboard": Pick(63, "whiteboard", 700, -1),
-    "piano": Pick(30, "piano", 1100, -1),
+    "tv": Pick(22, "tv", 500, ()),
+    "whiteboard": Pick(63, "whiteboard", 700, ()),
+    "piano": Pick(30, "piano", 1100, ()),
     "bench": Pick(103, "bench", 400),
     "stool_bar": Pick(168, "stool", 400),
     "stool_shop": Pick(42, "stool", 600),
     "bin": Pick(115, "trash bin", 500),
-    "crate": Pick(73, "crate", 500, -1),
-    "barrel": Pick(72, "barrel", 500, -1, True),
+    "crate": Pick(73, "crate", 500, ()),
+    "barrel": Pick(72, "barrel", 500, (), True),
     "tray_box": Pick(105, "box", 500),
     "radiator": Pick(34, "radiator", 900),
-    "speaker": Pick(44, "speaker", 500, -1),
-    "lamp_desk": Pick(15, "lamp", 600, -1),
-    "plant_small": Pick(77, "plant", 700, -1, True),
-    "plant_tall": Pick(126, "plant", 1400, -1, True),
-    "cactus": Pick(107, "cactus", 700, -1),
-    "basketball": Pick(78, "ball", 400, 0),
-    "teddy": Pick(51, "teddy bear", 800, 0),
-    "guitar": Pick(76, "guitar", 1000, 0),
-    "rocking_horse": Pick(8, "rocking horse", 800, -1, True),
-    "extinguisher": Pick(82, "fire extinguisher", 700, -1, True),
-    "fan": Pick(47, "fan", 1000, -1),
-    "coffee_maker": Pick(111, "coffee maker", 700, 0),
-    "milk": Pick(53, "milk carton", 300, -1, True),
-    "handbag": Pick(120, "handbag", 600, 0),
-    "briefcase": Pick(106, "briefcase", 700, 0),
-    "cup_paper": Pick(32, "cup", 300, 0),
-    "bottle": Pick(64, "bottle", 400, 0),
-    "headphones": Pick(69, "headphones", 600, 0),
-    "boots": Pick(141, "boots", 500, 0),
-    "potty": Pick(84, "potty", 400, 0),
+    "speaker": Pick(44, "speaker", 500, ()),
+    "lamp_desk": Pick(15, "lamp", 600, ()),
+    "plant_small": Pick(77, "plant", 700, (), True),
+    "plant_tall": Pick(126, "plant", 1400, (), True),
+    "cactus": Pick(107, "cactus", 700, ()),
+    "basketball": Pick(78, "ball", 400),
+    "teddy": Pick(51, "teddy bear", 800),
+    "guitar": Pick(76, "guitar", 1000),
+    "rocking_horse": Pick(8, "rocking horse", 800, (), True),
+    "extinguisher": Pick(82, "fire extinguisher", 700, (), True),
+    "fan": Pick(47, "fan", 1000, ()),
+    "coffee_maker": Pick(111, "coffee maker", 700, (2,)),
+    "milk": Pick(53, "milk carton", 300, (), True),
+    "handbag": Pick(120, "handbag", 600),
+    "briefcase": Pick(106, "briefcase", 700),
+    "cup_paper": Pick(32, "cup", 300, (1,)),
+    "bottle": Pick(64, "bottle", 400),
+    "headphones": Pick(69, "headphones", 600),
+    "boots": Pick(141, "boots", 500),
+    "potty": Pick(84, "potty", 400),
 }
 
 
@@ -330,7 +330,7 @@ def reduce_model(archive: zipfile.ZipFile, row: dict[str, str], pick: Pick) -> d
     tri = metric[faces]
     area = np.linalg.norm(np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]), axis=1)
     ranked = sorted(np.unique(owner), key=lambda m: -area[owner == m].sum())
-    tint = owner == ranked[min(pick.tint, len(ranked) - 1)] if pick.tint >= 0 else owner < 0
+    tint = np.isin(owner, [ranked[k] for k in pick.tint if k < len(ranked)])
     return {
         "size": size * (high - low),
         "points": np.round((unit + 0.5) * 65535).astype(np.uint16),

@@ -76,6 +76,8 @@ class Ground:
             v = np.abs(-dx * s + dy * c) - item.size[1] / 2
             outside = np.hypot(np.maximum(u, 0), np.maximum(v, 0)) + np.minimum(np.maximum(u, v), 0)
             self.clear = np.minimum(self.clear, outside)
+        self._steps: list[float] | None = None
+        self._region: np.ndarray | None = None
 
     def region(self, clearance: float) -> np.ndarray:
         """bool (nx, ny): the largest connected patch with that clearance."""
@@ -106,34 +108,55 @@ class Ground:
         j = (points[:, 1] / CELL).astype(int).clip(0, len(self.y) - 1)
         return self.clear[i, j]
 
+    def straight(self, a: np.ndarray, b: np.ndarray, clearance: float) -> bool:
+        """Whether the straight way between two points keeps that clearance."""
+        n = max(2, int(math.hypot(b[0] - a[0], b[1] - a[1]) / (CELL / 2)))
+        points = a + np.linspace(0, 1, n)[:, None] * (b - a)
+        return bool(self.at(points).min() >= clearance)
+
     def route(
         self, region: np.ndarray, start: tuple[int, int], goal: tuple[int, int]
     ) -> list[tuple[int, int]]:
-        """Cells of a shortest path inside `region` that prefers open floor; [] when there is none."""
-        cost = {start: 0.0}
-        came: dict[tuple[int, int], tuple[int, int]] = {}
-        queue = [(0.0, start)]
-        steps = [(a, b, math.hypot(a, b)) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
+        """Cells of a short path inside `region` that prefers open floor; [] when there is none."""
+        a, b = (np.array(c) + 0.5 for c in (start, goal))
+        if self.straight(a * CELL, b * CELL, CLEARANCE):
+            n = int(max(abs(goal[0] - start[0]), abs(goal[1] - start[1]))) + 1
+            line = np.round(np.linspace(start, goal, n)).astype(int)
+            return [(int(i), int(j)) for i, j in line]
+        if self._steps is None or self._region is not region:
+            wish = 1.0 + 0.6 * np.maximum(0.0, 0.6 - self.clear)
+            # A frame of unreachable cells saves testing for the borders; plain lists are faster
+            # than arrays to read one number at a time.
+            padded = np.pad(np.where(region, wish, np.inf), 1, constant_values=np.inf)
+            self._steps, self._region = padded.ravel().tolist(), region
+        steps, wide = self._steps, region.shape[1] + 2
+        first = (start[0] + 1) * wide + start[1] + 1
+        last = (goal[0] + 1) * wide + goal[1] + 1
+        gi, gj = divmod(last, wide)
+        moves = [
+            (a * wide + b, math.hypot(a, b)) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b
+        ]
+        cost, came, done = {first: 0.0}, {first: first}, set()
+        queue = [(0.0, first)]
         while queue:
             _, cell = heapq.heappop(queue)
-            if cell == goal:
+            if cell == last:
                 path = [cell]
-                while cell in came:
+                while came[cell] != cell:
                     cell = came[cell]
                     path.append(cell)
-                return path[::-1]
-            for a, b, length in steps:
-                nxt = (cell[0] + a, cell[1] + b)
-                inside = 0 <= nxt[0] < region.shape[0] and 0 <= nxt[1] < region.shape[1]
-                if not inside or not region[nxt]:
-                    continue
-                wish = length * (1.0 + 0.6 * max(0.0, 0.6 - float(self.clear[nxt])))
-                total = cost[cell] + wish
-                if total < cost.get(nxt, math.inf) - 1e-12:
-                    cost[nxt] = total
-                    came[nxt] = cell
-                    guess = math.hypot(goal[0] - nxt[0], goal[1] - nxt[1])
-                    heapq.heappush(queue, (total + guess, nxt))
+                return [(c // wide - 1, c % wide - 1) for c in path[::-1]]
+            if cell in done:
+                continue
+            done.add(cell)
+            here = cost[cell]
+            for move, length in moves:
+                nxt = cell + move
+                total = here + length * steps[nxt]
+                if total < cost.get(nxt, math.inf):
+                    cost[nxt], came[nxt] = total, cell
+                    i, j = divmod(nxt, wide)
+                    heapq.heappush(queue, (total + math.hypot(gi - i, gj - j), nxt))
         return []
 
 
@@ -327,12 +350,12 @@ def walk_camera(
     big = np.array([o.center[:2] for o in objects if o.mount != "top"], float).reshape(-1, 2)
     must = np.array([o.center[:2] for o in objects if o.id in wanted], float).reshape(-1, 2)
     targets = np.concatenate([big, must])
-    best: tuple[float, np.ndarray, np.ndarray, np.ndarray] | None = None
+    best: tuple[float, float, np.ndarray, np.ndarray, np.ndarray] | None = None
     for attempt in range(candidates):
         path = walk(rng, ground, region, length, n)
         if path is None:
             continue
-        style = (0, 1, 0, 2)[attempt % 4]
+        style = (1, 0, 1, 2)[attempt % 4]
         yaw = gaze(rng, path, targets if style != 1 else big, style, n)
         fastest = np.abs(np.diff(yaw)).max() * FPS if n > 1 else 0.0
         position = np.column_stack([path, np.full(n, shot.eye)])
@@ -342,18 +365,20 @@ def walk_camera(
         well = np.minimum(seen.max(0) / ask, 1.0) if len(objects) else np.ones(0)
         score = float((well * weight).sum() / max(weight.sum(), 1e-9))
         # A view that stares at a near wall, or whips round, pleases nobody.
-        score -= 0.15 * max(0.0, math.degrees(fastest) - 60) / 60
-        score -= 0.12 * float((seen > 0).sum(1).min() == 0)
-        score += 0.1 * min(1.0, float((seen > 0).sum(1).mean()) / 5)
-        if best is None or score > best[0]:
-            best = (score, position, yaw, pitch)
+        count = (seen > 0.4 * ask).sum(1)
+        rank = score + 0.45 * float(np.minimum(count / 4, 1).mean()) - 0.6 * float(
+            (count == 0).mean()
+        )
+        rank -= 0.15 * max(0.0, math.degrees(fastest) - 60) / 60
+        if best is None or rank > best[0]:
+            best = (rank, score, position, yaw, pitch)
     if best is None:
         spot = np.array([width / 2, depth / 2]) if not region.any() else (
             (np.argwhere(region)[len(np.argwhere(region)) // 2] + 0.5) * CELL
         )
         position = np.column_stack([np.tile(spot, (n, 1)), np.full(n, shot.eye)])
-        best = (0.0, position, np.linspace(0, 2 * math.pi, n), np.full(n, shot.pitch))
-    score, position, yaw, pitch = best
+        best = (0.0, 0.0, position, np.linspace(0, 2 * math.pi, n), np.full(n, shot.pitch))
+    _, score, position, yaw, pitch = best
     t = np.arange(n) / FPS
     # A walker's head bobs a little.
     position = position + np.column_stack([np.zeros((n, 2)), 0.012 * np.sin(2 * math.pi * 1.6 * t)])

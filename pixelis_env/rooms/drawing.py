@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .scene import RGB, Lettering, Placed
-from .textures import linear
+from .textures import Picture, linear, picture
 
 _PALETTES: tuple[tuple[RGB, ...], ...] = (
     ((38, 70, 83), (42, 157, 143), (233, 196, 106), (244, 162, 97), (231, 111, 81)),
@@ -20,8 +20,8 @@ _PALETTES: tuple[tuple[RGB, ...], ...] = (
 )
 
 
-def draw_face(item: Placed) -> np.ndarray:
-    """The drawn face of an object: float32 (H, W, 3), linear."""
+def draw_face(item: Placed) -> Picture:
+    """The drawn face of a sign, poster, clock, screen, ..."""
     return _face(
         item.category, item.text, item.lettering, item.rgb, item.pattern,
         round(item.size[0], 2), round(item.size[2], 2),
@@ -32,7 +32,7 @@ def draw_face(item: Placed) -> np.ndarray:
 def _face(
     category: str, text: str | None, lettering: Lettering | None, rgb: RGB, pattern: int,
     wide: float, high: float,
-) -> np.ndarray:
+) -> Picture:
     if text is not None and lettering is not None:
         image = _sign(text, lettering, wide / high)
     elif category == "clock":
@@ -45,7 +45,31 @@ def _face(
         image = _desktop(pattern)
     else:
         image = _landscape(pattern, 192, 112)
-    return linear(np.asarray(image.convert("RGB")))
+    return picture(linear(np.asarray(image.convert("RGB"))), False)
+
+
+@lru_cache(maxsize=16)
+def outdoors(pattern: int) -> Picture:
+    """What a window shows: sky, hills, trees."""
+    rng = np.random.default_rng(pattern)
+    width, height = 128, 96
+    rows = np.linspace(0, 1, height)[:, None, None]
+    sky = np.array([150, 196, 244]) * (1 - rows) + np.array([226, 238, 250]) * rows
+    image = Image.fromarray(np.broadcast_to(sky, (height, width, 3)).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for share, color in ((0.62, (176, 200, 190)), (0.74, (146, 182, 140)), (0.86, (118, 160, 104))):
+        phase, waves = rng.uniform(0, 6), rng.uniform(0.8, 2.2)
+        line = [
+            (px, height * (share + 0.05 * math.sin(phase + waves * 2 * math.pi * px / width)))
+            for px in range(0, width + 4, 4)
+        ]
+        draw.polygon([(0, height), *line, (width, height)], fill=color)
+    for _ in range(int(rng.integers(2, 6))):
+        x, r = rng.uniform(0, width), rng.uniform(7, 15)
+        y = height * rng.uniform(0.66, 0.8)
+        draw.rectangle((x - 1, y, x + 1, height), fill=(110, 92, 72))
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=(92, int(rng.uniform(132, 160)), 84))
+    return picture(linear(np.asarray(image)), False)
 
 
 def _sign(text: str, lettering: Lettering, aspect: float) -> Image.Image:

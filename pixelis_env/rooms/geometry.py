@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .drawing import draw_face
+from .drawing import draw_face, outdoors
 from .furniture import mesh
 from .scene import Opening, Placed, Room
 from .textures import Atlas, linear, shell_texture
 
 LIGHT_GLOW = 1.6
-WINDOW_GLOW = 1.15
+WINDOW_GLOW = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,9 @@ def object_soup(item: Placed, atlas: Atlas) -> Soup:
     scale = np.zeros(n, np.float32)
     if shape.painted.any():
         where = shape.painted
-        picture = draw_face(item)
-        number[where] = atlas.add(picture, repeat=False)
-        scale[where] = picture.shape[1] / item.size[0]
+        face = draw_face(item)
+        number[where] = atlas.add(face)
+        scale[where] = face.width / item.size[0]
         albedo = albedo.copy()
         albedo[where] = 1.0
     glow = np.zeros(n, np.float32)
@@ -171,21 +171,24 @@ def shell_soup(room: Room, atlas: Atlas) -> Soup:
     white = np.ones(3)
     floor = shell_texture(style.floor, style.floor_rgb, style.texture_seed)
     wall = shell_texture(style.wall, style.wall_rgb, style.texture_seed)
-    floor_at, wall_at = atlas.add(floor.image, True), atlas.add(wall.image, True)
+    floor_at, wall_at = atlas.add(floor), atlas.add(wall)
     shell.quad((0, 0, 0), (w, 0, 0), (0, d, 0), (0, 0, 1), white, floor_at, floor.metres,
-               floor.image.shape[1] / floor.metres)
+               floor.width / floor.metres)
     for corner, along, normal in (
         ((w, 0, 0), (-w, 0, 0), (0, 1, 0)), ((w, d, 0), (0, -d, 0), (-1, 0, 0)),
         ((0, d, 0), (w, 0, 0), (0, -1, 0)), ((0, 0, 0), (0, d, 0), (1, 0, 0)),
     ):
         shell.quad(corner, along, (0, 0, h), normal, white, wall_at, wall.metres,
-                   wall.image.shape[1] / wall.metres)
+                   wall.width / wall.metres)
     shell.quad((0, 0, h), (w, 0, 0), (0, d, 0), (0, 0, -1), linear(np.array(style.ceiling_rgb)))
     frame = linear(np.array(style.skirting_rgb))
     for number in range(4):
         _skirting(shell, room, number, frame)
+    view = -1
+    if any(o.kind == "window" for o in room.openings):
+        view = atlas.add(outdoors(style.texture_seed))
     for opening in room.openings:
-        _opening(shell, room, opening, frame)
+        _opening(shell, room, opening, frame, view)
     for light in style.lights:
         x, y, _ = light.position
         r = light.radius
@@ -221,7 +224,9 @@ def _skirting(shell: _Shell, room: Room, wall: int, rgb: np.ndarray) -> None:
         at = high
 
 
-def _opening(shell: _Shell, room: Room, opening: Opening, rgb: np.ndarray) -> None:
+def _opening(
+    shell: _Shell, room: Room, opening: Opening, rgb: np.ndarray, view: int
+) -> None:
     a, b = opening.at - opening.width / 2, opening.at + opening.width / 2
     wall, low, high = opening.wall, opening.bottom, opening.top
     edge = 0.06
@@ -242,10 +247,11 @@ def _opening(shell: _Shell, room: Room, opening: Opening, rgb: np.ndarray) -> No
     middle = (a + b) / 2
     _wall_block(shell, room, wall, middle - 0.02, middle + 0.02, low, high, 0.025, rgb, 0.0005)
     w, d = room.width, room.depth
-    sky = np.array([0.62, 0.78, 0.98])
     off, dz = 0.006, high - low
     corner, along, normal = (
         ((b, off, low), (a - b, 0, 0), (0, 1, 0)), ((w - off, b, low), (0, a - b, 0), (-1, 0, 0)),
         ((a, d - off, low), (b - a, 0, 0), (0, -1, 0)), ((off, a, low), (0, b - a, 0), (1, 0, 0)),
     )[wall]
-    shell.quad(corner, along, (0, 0, dz), normal, sky, glow=WINDOW_GLOW)
+    # One picture spans all windows of a height: its repeat is the window's longer side.
+    shell.quad(corner, along, (0, 0, dz), normal, np.ones(3), view, max(b - a, dz),
+               128 / max(b - a, dz), WINDOW_GLOW)

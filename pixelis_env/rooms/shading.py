@@ -12,6 +12,9 @@ from .scene import Placed, Room
 from .textures import Atlas
 
 _AO_CELL = 0.05
+_SHEEN = 0.018
+"""Share of light that any surface throws back uncoloured, so that black is never a hole."""
+
 _CURVE_TOP = 6.0
 _CURVE_SIZE = 6144
 
@@ -153,6 +156,7 @@ class Shader:
                 light = light + brightness * np.float32(lamp.color[channel])
             value = self._albedo[channel][s.tri]
             value[rows] *= picture[:, channel]
+            value += np.float32(_SHEEN)
             value *= light + glow
             value *= gain
             np.minimum(value, np.float32(_CURVE_SIZE - 1), out=value)

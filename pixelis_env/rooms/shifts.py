@@ -52,7 +52,7 @@ def shift_texture(style: Style, rng: np.random.Generator) -> Style:
         wall_rgb=ODD_WALLS[wall][int(rng.integers(len(ODD_WALLS[wall])))],
         floor=floor,
         floor_rgb=ODD_FLOORS[floor][int(rng.integers(len(ODD_FLOORS[floor])))],
-        texture_seed=int(rng.integers(64, 128)),
+        texture_seed=int(rng.integers(65, 69)),
     )
 
 

@@ -89,7 +89,7 @@ def draw_style(
         lights=lights,
         ambient=ambient,  # type: ignore[arg-type]
         exposure=1.0,
-        texture_seed=int(rng.integers(1, 64)),
+        texture_seed=int(rng.integers(1, 5)),
     )
 
 

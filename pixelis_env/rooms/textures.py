@@ -26,11 +26,39 @@ def linear(rgb: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
-    """A texture that repeats every `metres` m; image float32 (S, S, 3), linear."""
+class Picture:
+    """A texture at all its sizes.
 
-    image: np.ndarray
-    metres: float
+    Attributes:
+        levels: float32 (h + 4, w + 4, 3) each, linear, with a border of two texels; the first is
+            the finest.
+        repeat: Whether it repeats beyond its edges.
+        metres: Length of one repeat, m (1.0 for pictures that do not repeat).
+    """
+
+    levels: tuple[np.ndarray, ...]
+    repeat: bool
+    metres: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Texels across, at the finest level."""
+        return int(self.levels[0].shape[1]) - 2 * _PAD
+
+
+def picture(image: np.ndarray, repeat: bool, metres: float = 1.0) -> Picture:
+    """Halve a linear float32 (H, W, 3) image until it is tiny."""
+    import cv2
+
+    levels = [np.ascontiguousarray(image, np.float32)]
+    while len(levels) < LEVELS and min(levels[-1].shape[:2]) >= 4:
+        last = levels[-1]
+        half = (max(1, last.shape[1] // 2), max(1, last.shape[0] // 2))
+        levels.append(np.asarray(cv2.resize(last, half, interpolation=cv2.INTER_AREA)))
+    border = cv2.BORDER_WRAP if repeat else cv2.BORDER_REPLICATE
+    return Picture(
+        tuple(cv2.copyMakeBorder(v, _PAD, _PAD, _PAD, _PAD, border) for v in levels), repeat, metres
+    )
 
 
 class Atlas:
@@ -40,51 +68,38 @@ class Atlas:
     """
 
     def __init__(self) -> None:
-        self._images: list[tuple[np.ndarray, bool]] = []
+        self._pictures: list[Picture] = []
         self._image = np.zeros((1, 1, 3), np.float32)
-        self._table = np.zeros((0, LEVELS, 4), np.float32)
+        self._table = np.zeros((0, 4), np.float32)
         self._repeat = np.zeros(0, bool)
         self._top = np.zeros(0, np.float32)
 
-    def add(self, image: np.ndarray, repeat: bool) -> int:
-        """Add a linear float32 (H, W, 3) image; returns its number."""
-        self._images.append((image, repeat))
-        return len(self._images) - 1
+    def add(self, texture: Picture) -> int:
+        """Add a texture; returns its number."""
+        self._pictures.append(texture)
+        return len(self._pictures) - 1
 
     def pack(self) -> None:
-        """Lay out all textures and their mip levels."""
-        import cv2
-
-        rows: list[list[tuple[int, int, np.ndarray]]] = []
-        tops = []
-        for image, repeat in self._images:
-            levels = [image]
-            while len(levels) < LEVELS and min(levels[-1].shape[:2]) >= 4:
-                last = levels[-1]
-                half = (max(1, last.shape[1] // 2), max(1, last.shape[0] // 2))
-                levels.append(cv2.resize(last, half, interpolation=cv2.INTER_AREA))
-            tops.append(len(levels) - 1)
-            mode = "wrap" if repeat else "edge"
-            padded = [np.pad(level, ((_PAD, _PAD), (_PAD, _PAD), (0, 0)), mode) for level in levels]
-            rows.append([(p.shape[0], p.shape[1], p) for p in padded])
-        wide = max((sum(w for _, w, _ in row) for row in rows), default=1)
-        high = sum(max(h for h, _, _ in row) for row in rows) or 1
+        """Lay out all textures, the levels of each side by side."""
+        rows = [p.levels for p in self._pictures]
+        wide = max(sum(level.shape[1] for level in row) for row in rows)
+        high = sum(row[0].shape[0] for row in rows)
         self._image = np.zeros((high, wide, 3), np.float32)
-        self._table = np.zeros((len(rows), LEVELS, 4), np.float32)
+        table = np.zeros((len(rows), LEVELS, 4), np.float32)
         y = 0
         for number, row in enumerate(rows):
             x = 0
-            for level in range(LEVELS):
-                h, w, padded_image = row[min(level, len(row) - 1)]
-                if level < len(row):
-                    self._image[y : y + h, x : x + w] = padded_image
-                    at = (x + _PAD - 0.5, y + _PAD - 0.5, w - 2 * _PAD, h - 2 * _PAD)
-                    x += w
-                self._table[number, level] = at
-            y += max(h for h, _, _ in row)
-        self._repeat = np.array([r for _, r in self._images], bool)
-        self._top = np.array(tops, np.float32)
-        self._images = []
+            for k, level in enumerate(row):
+                h, w = level.shape[:2]
+                self._image[y : y + h, x : x + w] = level
+                # Texel centres lie half a texel inside the border.
+                table[number, k:] = (x + _PAD - 0.5, y + _PAD - 0.5, w - 2 * _PAD, h - 2 * _PAD)
+                x += w
+            y += row[0].shape[0]
+        self._table = table.reshape(-1, 4)
+        self._repeat = np.array([p.repeat for p in self._pictures])
+        self._top = np.array([len(row) - 1 for row in rows], np.float32)
+        self._pictures = []
 
     def sample(
         self, number: np.ndarray, u: np.ndarray, v: np.ndarray, texels: np.ndarray
@@ -108,9 +123,8 @@ class Atlas:
         repeat = self._repeat[number]
         u = np.where(repeat, u - np.floor(u), np.clip(u, 0, 1))
         v = np.where(repeat, v - np.floor(v), np.clip(v, 0, 1))
-        flat = self._table.reshape(-1, 4)
-        first = self._look(flat[number * LEVELS + low], u, v)
-        second = self._look(flat[number * LEVELS + high], u, v)
+        first = self._look(np.take(self._table, number * LEVELS + low, axis=0), u, v)
+        second = self._look(np.take(self._table, number * LEVELS + high, axis=0), u, v)
         return np.asarray(first + part * (second - first))
 
     def _look(self, at: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -145,7 +159,7 @@ def _noise(rng: np.random.Generator, size: int, cells_x: int, cells_y: int) -> n
 
 
 @lru_cache(maxsize=64)
-def shell_texture(pattern: str, rgb: tuple[RGB, RGB], seed: int) -> Tile:
+def shell_texture(pattern: str, rgb: tuple[RGB, RGB], seed: int) -> Picture:
     """A floor or wall texture by pattern name (see `pixelis_env.rooms.style`)."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, len(pattern), *rgb[0], *rgb[1]]))
     size = 256
@@ -153,7 +167,7 @@ def shell_texture(pattern: str, rgb: tuple[RGB, RGB], seed: int) -> Tile:
     first, second = linear(np.array(rgb[0])), linear(np.array(rgb[1]))
     amount, shade, metres = _PATTERNS[pattern](rng, x, y, size)
     mixed = first + amount[..., None] * (second - first)
-    return Tile(np.ascontiguousarray((mixed * shade[..., None]).clip(0, 1), np.float32), metres)
+    return picture((mixed * shade[..., None]).clip(0, 1), True, metres)
 
 
 Pattern = tuple[np.ndarray, np.ndarray, float]
@@ -223,9 +237,18 @@ def _stripes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) 
 
 
 def _damask(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) -> Pattern:
-    a = np.sin(2 * np.pi * 2 * x) * np.sin(2 * np.pi * 2 * y)
-    b = np.cos(2 * np.pi * 4 * x) + np.cos(2 * np.pi * 4 * y)
-    return np.clip((a * a + 0.22 * b - 0.1) * 5, 0, 1), np.ones_like(x), 0.9
+    cells = 4
+    fy = y * cells * 0.5
+    # An ogee lattice: two wavy lines that meet and part, with a bud in every cell.
+    wave = 0.25 * np.sin(2 * np.pi * fy)
+    line = np.minimum(
+        np.abs((x * cells + wave) % 1.0 - 0.5), np.abs((x * cells - wave) % 1.0 - 0.5)
+    )
+    px, py = (x * cells) % 1.0 - 0.5, (fy + 0.25) % 0.5 - 0.25
+    qx = (x * cells + 0.5) % 1.0 - 0.5
+    bud = np.minimum(np.hypot(px, py * 1.6), np.hypot(qx, py * 1.6))
+    stroke = np.clip((0.07 - line) * 30, 0, 1)
+    return np.maximum(stroke, np.clip((0.13 - bud) * 24, 0, 1)), np.ones_like(x), 0.8
 
 
 def _brick(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) -> Pattern:

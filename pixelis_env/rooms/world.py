@@ -24,9 +24,9 @@ from .shifts import (
 from .style import draw_style
 
 SHOTS = {
-    1: Shot(70, 320, 240, 72.0, 1.5, math.radians(-14), 0.6),
-    2: Shot(110, 320, 240, 72.0, 1.5, math.radians(-13), 0.65),
-    3: Shot(160, 480, 360, 72.0, 1.55, math.radians(-12), 0.7),
+    1: Shot(70, 320, 240, 74.0, 1.5, math.radians(-19), 0.6),
+    2: Shot(110, 320, 240, 74.0, 1.5, math.radians(-18), 0.65),
+    3: Shot(160, 480, 360, 74.0, 1.55, math.radians(-16), 0.7),
 }
 """How the camera is held at each level; speeds in m/s, 10 frames a second."""
 

@@ -123,17 +123,24 @@ def compare(survey: Survey, question: Question, rng: Generator) -> list[Action]:
 
 
 def look_in_turn(survey: Survey, question: Question, rng: Generator) -> list[Action]:
-    """Find when the first two objects come into view."""
+    """Outline up to three objects where they first show, and put them in order of time."""
     chain = Chain(survey)
-    for target in question.targets[:2]:
-        frame = survey.best_frame(target)
-        zoomed = rng.random() < 0.5
-        seen = (
-            chain.zoom(target, frame, TIGHT).id
-            if zoomed
-            else chain.segment(target, chain.whole(frame))
-        )
-        chain.localize(seen, survey.in_view(target)[0])
+    targets = list(question.targets[:3])
+    # The objects are known in order of appearance; an agent meets their names in any order.
+    masks = []
+    for k in rng.permutation(len(targets)):
+        masks.append(chain.segment(targets[k], chain.whole(survey.first_sight(targets[k]))))
+    chain.properties(*masks)
+    return chain.actions
+
+
+def find_start(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+    """Outline the object, find when it comes into view."""
+    chain = Chain(survey)
+    target = question.targets[0]
+    frame = survey.best_frame(target)
+    view = chain.zoom(target, frame) if rng.random() < 0.5 else chain.whole(frame)
+    chain.localize(chain.segment(target, view), survey.in_view(target)[0])
     return chain.actions
 
 
@@ -168,7 +175,7 @@ def follow(survey: Survey, question: Question, rng: Generator) -> list[Action]:
     if rng.random() < 0.5:
         view = chain.zoom(target, view.frame)
     mask = chain.segment(target, view)
-    last = int(frames[min(len(frames), MAX_TRACK) - 1])
+    last = int(frames[frames < view.frame + MAX_TRACK][-1])
     tracklet = chain.add(Track(target=mask, span=(chain.time(view.frame), chain.time(last))))
     chain.properties(tracklet)
     return chain.actions

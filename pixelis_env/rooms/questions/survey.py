@@ -106,6 +106,11 @@ class Survey:
         best = clarity if clarity.any() else self.share[:, object_id]
         return int(self.frames[int(np.argmax(best))])
 
+    def first_sight(self, object_id: int) -> int:
+        """The first frame that shows the object as large as half its best one does."""
+        share = self.share[:, object_id]
+        return int(self.frames[int(np.argmax(share >= share.max() / 2))])
+
     def box(self, object_id: int, frame: int) -> Box:
         """The object's box in that frame, source pixels; LookupError where it is not in view."""
         box = self.video.object_box(frame, object_id)

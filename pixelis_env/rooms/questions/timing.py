@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pixelis_env.rooms.questions.question import Question, QuestionType, Targets, arrange
-from pixelis_env.rooms.questions.solve import find_span, look_in_turn
+from pixelis_env.rooms.questions.solve import find_span, find_start, look_in_turn
 from pixelis_env.rooms.questions.survey import NoQuestion, Survey
 
 FUZZY = 0.4
@@ -116,5 +116,5 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
 TYPES = (
     QuestionType("time_interval", "time", "tiou", {}, _one, _interval, find_span, stride=1),
     QuestionType("time_order", "time", "letter", _LONG, _four, _order, look_in_turn, stride=1),
-    QuestionType("time_first", "time", "mra", {}, _one, _first, look_in_turn, stride=1),
+    QuestionType("time_first", "time", "mra", {}, _one, _first, find_start, stride=1),
 )
