@@ -14,8 +14,8 @@ One field means one thing in every operation:
 | `query` | localize: 0 = scenes, 1 = the evidence `source`, 2 = `text` |
 | `answer` | which field answers: 0 `letter`, 1 `number`, 2 `text`, 3 `time`, 4 what `source` reads |
 | `letter` | 0 = A ... 25 = Z |
-| `number` | a number |
-| `text` | UTF-8, zero-padded |
+| `number` | u stands for the number 10^(4u) - 1, so 0 to 9,999, to four digits |
+| `text` | bytes of UTF-8, zero-padded |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -46,13 +46,12 @@ from pixelis_env.workspace import Workspace
 WHOLE, BOX, POINT = 0, 1, 2
 SCENES, TARGET, TEXT = 0, 1, 2
 LETTER, NUMBER, FREE_TEXT, TIME, SOURCE = 0, 1, 2, 3, 4
-NUMBER_LIMIT = 1e6
 
 # The flat form's grid: box corners in twentieths of the view, times in 32nds of the clip, and the
 # answers A..Z, whole numbers 0..20, 43 numbers spaced evenly in logarithm, the time, the source.
 _GRID, _TICKS = 20, 32
 _NUMBERS: NDArray[np.float64] = np.concatenate(
-    [np.arange(21.0), np.round(np.geomspace(0.1, 5000.0, 43), 2)]
+    [np.arange(21.0), [float(f"{v:.3g}") for v in np.geomspace(0.1, 5000.0, 43)]]
 )
 _ANSWERS = 26 + len(_NUMBERS) + 2
 
@@ -78,8 +77,8 @@ class DictCodec:
                 "query": spaces.Discrete(3),
                 "answer": spaces.Discrete(5),
                 "letter": spaces.Discrete(26),
-                "number": spaces.Box(-NUMBER_LIMIT, NUMBER_LIMIT, (1,), np.float32),
-                "text": spaces.Box(0, 255, (TEXT_LIMIT,), np.uint8),
+                "number": spaces.Box(0.0, 1.0, (1,), np.float32),
+                "text": spaces.MultiDiscrete(np.full(TEXT_LIMIT, 256)),
             }
         )
 
@@ -143,7 +142,7 @@ class DictCodec:
         if kind == LETTER:
             return chr(ord("A") + int(data["letter"]))
         if kind == NUMBER:
-            return f"{float(data['number'][0]):.7g}"
+            return f"{10 ** (4 * float(data['number'][0])) - 1:.4g}"
         if kind == FREE_TEXT:
             return _read_text(data["text"])
         if kind == TIME:
@@ -243,7 +242,8 @@ class FlatCodec:
             data["answer"], data["letter"] = np.int64(LETTER), np.int64(answer)
         elif answer < 26 + len(_NUMBERS):
             data["answer"] = np.int64(NUMBER)
-            data["number"] = np.array([_NUMBERS[answer - 26]], np.float32)
+            share = np.log10(_NUMBERS[answer - 26] + 1) / 4
+            data["number"] = np.array([share], np.float32)
         else:
             data["answer"] = np.int64(TIME if answer == _ANSWERS - 2 else SOURCE)
         return data
@@ -261,7 +261,8 @@ class FlatCodec:
         if kind == LETTER:
             answer = int(data["letter"])
         elif kind == NUMBER:
-            answer = 26 + int(np.argmin(np.abs(_NUMBERS - float(data["number"][0]))))
+            number = 10 ** (4 * float(data["number"][0])) - 1
+            answer = 26 + int(np.argmin(np.abs(_NUMBERS - number)))
         else:
             answer = _ANSWERS - (2 if kind == TIME else 1)
         head = [int(data[key]) for key in ("op", "source")]
@@ -280,19 +281,19 @@ def _member(space: spaces.Space[Any], value: Any) -> bool:
         return False
 
 
-def _read_text(data: NDArray[np.uint8]) -> str:
-    raw = bytes(data).split(b"\0", 1)[0]
+def _read_text(data: NDArray[np.int64]) -> str:
+    raw = bytes(data.tolist()).split(b"\0", 1)[0]
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidCall("the action's text is not UTF-8") from None
 
 
-def _write_text(text: str) -> NDArray[np.uint8]:
+def _write_text(text: str) -> NDArray[np.int64]:
     raw = text.encode("utf-8")
     if len(raw) > TEXT_LIMIT or b"\0" in raw:
         raise ValueError(f"the space holds texts of at most {TEXT_LIMIT} bytes without NUL")
-    return np.frombuffer(raw.ljust(TEXT_LIMIT, b"\0"), np.uint8).copy()
+    return np.array(list(raw.ljust(TEXT_LIMIT, b"\0")), np.int64)
 
 
 def _quote(workspace: Workspace, evidence_id: str) -> str:

@@ -142,6 +142,16 @@ def test_the_codec_refuses_to_write_another_frame() -> None:
         CODEC.encode(Answer(text="x" * 65), Workspace(MEDIA))
 
 
+def test_the_flat_numbers_come_out_as_written() -> None:
+    written = set()
+    for answer in range(26, FLAT.space.nvec[-1] - 2):
+        flat = np.zeros(len(FLAT.space.nvec), np.int64)
+        flat[0], flat[-1] = OPS.index("answer"), answer
+        written.add(CODEC.decode(FLAT.unflatten(flat), Workspace(MEDIA)).text)
+    assert {str(n) for n in range(21)} <= written
+    assert {"0.1", "5000"} <= written
+
+
 def test_a_point_in_the_dict_space_is_the_centre_of_its_box() -> None:
     data = CODEC.empty()
     data |= {"op": np.int64(OPS.index("segment")), "prompt": np.int64(2)}

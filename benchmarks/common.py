@@ -1,0 +1,98 @@
+"""What every benchmark shares: the machine, intervals, and one JSON layout for results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass
+class Table:
+    """A table of the README: cells are text, as they will be read."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+
+def save(name: str, seeds: Sequence[int], tables: Sequence[Table], raw: dict[str, Any]) -> None:
+    """Writes `benchmarks/results/<name>.json` and prints the tables."""
+    result = {
+        "name": name,
+        "command": " ".join(["python", *sys.argv]),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("diff", "HEAD") else ""),
+        "machine": machine(),
+        "seeds": list(seeds),
+        "tables": [vars(table) for table in tables],
+        "raw": raw,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    for table in tables:
+        print(f"\n{markdown(table)}")
+    print(f"\nwritten: {path.relative_to(ROOT)}")
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown."""
+    lines = [f"**{table.title}**", "", "| " + " | ".join(table.columns) + " |"]
+    lines.append("|" + "---|" * len(table.columns))
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "os": platform.system(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean and its 95 % percentile-bootstrap interval (2,000 resamples)."""
+    data = np.asarray(values, np.float64)
+    rng = np.random.default_rng(seed)
+    means = data[rng.integers(len(data), size=(2000, len(data)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(data.mean()), float(low), float(high)
+
+
+def with_interval(values: Sequence[float], digits: int = 3) -> str:
+    """`mean [low, high]`, or a dash for no values."""
+    if not len(values):
+        return "–"
+    mean, low, high = mean_interval(values)
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def median_range(values: Sequence[float], digits: int = 0) -> str:
+    """`median (lowest-highest)`."""
+    middle = f"{np.median(values):,.{digits}f}"
+    return f"{middle} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,47 @@
+"""Puts the tables of `benchmarks/results/*.json` into the README, between their markers.
+
+`python benchmarks/tables.py` writes; `--check` only says whether the README is up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+from common import RESULTS, ROOT, Table, markdown
+
+MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def block(name: str) -> str:
+    """The Markdown of one benchmark's results."""
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    machine = result["machine"]
+    tables = "\n\n".join(markdown(Table(**table)) for table in result["tables"])
+    return (
+        f"{tables}\n\n`{result['command']}` at {result['commit']}, {machine['cores']} cores "
+        f"({machine['cpu']}), Python {machine['python']}, seeds {_spans(result['seeds'])}.\n"
+    )
+
+
+def _spans(seeds: list[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def main() -> int:
+    """The command; see the module."""
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    fresh = MARKED.sub(lambda m: m.group(1) + block(m.group(2)) + m.group(3), text)
+    if "--check" in sys.argv[1:]:
+        print("README is up to date" if fresh == text else "README is stale: run this script")
+        return int(fresh != text)
+    readme.write_text(fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
