@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from .drawing import draw_face, outdoors
 from .furniture import mesh
 from .scene import Opening, Placed, Room
 from .textures import Atlas, linear, shell_texture
+
+STRUCTURE = 1 << 20
+"""First label of the room's own surfaces; objects' labels are smaller."""
 
 LIGHT_GLOW = 1.6
 WINDOW_GLOW = 0.75
@@ -24,7 +27,8 @@ class Soup:
         owner: int32 (T,): instance id, 0 = structure.
         normals: float32 (T, 9): unit normals of the three corners.
         flat: bool (T,): all three corner normals are the same.
-        label: int32 (T,): tells surfaces apart: same object, same main direction, same label.
+        label: int32 (T,): tells surfaces apart: an object's faces of one main direction share
+            one, and so does each flat piece of the structure (those start at `STRUCTURE`).
         albedo: float32 (T, 3): linear colour.
         glow: float32 (T,): emitted light; 0 = none.
         uv: float32 (T, 6): texture coordinates of the three corners, in texture lengths.
@@ -159,9 +163,11 @@ class _Shell:
         """The quads as triangles."""
         columns = list(zip(*self.rows, strict=True))
         points, normals, albedo, glow, uv, texture, scale = (np.array(c) for c in columns)
-        return _soup(
+        soup = _soup(
             points, np.zeros(len(points), int), normals, albedo, glow, uv, texture, scale
         )
+        piece = STRUCTURE + np.arange(len(points), dtype=np.int32) // 2
+        return replace(soup, label=piece)
 
 
 def shell_soup(room: Room, atlas: Atlas) -> Soup:

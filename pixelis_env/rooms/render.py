@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Soup, join, object_soup, shell_soup
+from .geometry import STRUCTURE, Soup, join, object_soup, shell_soup
 from .scene import Placed, Scene
 from .raster import rasterize
 from .shading import Shader, Surface, surface
@@ -306,8 +306,9 @@ def _soften(
         weight = asked * same
         for k, pixels in enumerate(mine):
             part = weight * pixels if len(mine) > 1 else weight
-            total = cv2.blur(seen * part, (4, 4))
-            total /= cv2.blur(part, (4, 4)) + np.float32(1e-4)
+            # Once over the 4x4 pattern evens it out; the second time hides its grain.
+            total = cv2.blur(cv2.blur(seen * part, (4, 4)), (4, 4))
+            total /= cv2.blur(cv2.blur(part, (4, 4)), (4, 4)) + np.float32(1e-4)
             np.copyto(out[k], total, where=same)
     return [o.ravel() for o in out]
 
@@ -317,8 +318,8 @@ def _edges(color: np.ndarray, label: np.ndarray) -> np.ndarray:
 
     Args:
         color: float32 (3, H, W), 0..255.
-        label: int32 (H, W): surface labels; the room's own surfaces have labels 0..2, and their
-            textures are filtered already, so colour makes no edge there.
+        label: int32 (H, W): surface labels. The room's own textures are filtered already, so
+            within its surfaces colour makes no edge.
     """
     edge = np.zeros(label.shape, bool)
     tone = color[0] + color[1] + color[2]
@@ -327,7 +328,7 @@ def _edges(color: np.ndarray, label: np.ndarray) -> np.ndarray:
         ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
     ):
         differs = np.abs(tone[a] - tone[b]) > 3 * _EDGE
-        differs &= label[a] > 2
+        differs &= label[a] < STRUCTURE
         differs |= label[a] != label[b]
         edge[a] |= differs
         edge[b] |= differs

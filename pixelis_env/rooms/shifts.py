@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from .camera import Shot
-from .furniture import COLORS, mesh
+from .furniture import COLORS, color_name, mesh
 from .scene import Light, Placed, Sensor, Style
 from .style import ODD_FLOORS, ODD_WALLS
 
@@ -71,9 +71,12 @@ def recolor(
         rgb = item.rgb
         if item.color in COLORS and mesh(item.model).tint.any():
             base = np.array(COLORS[item.color], float)
-            shade = float(rng.uniform(0.55, 1.3)) if item.color not in ("black", "white") else 1.0
-            moved = base * shade + rng.uniform(-14, 14, 3)
-            rgb = tuple(int(v) for v in moved.clip(8, 250))  # type: ignore[assignment]
+            for _ in range(8):
+                moved = (base * rng.uniform(0.6, 1.3) + rng.uniform(-22, 22, 3)).clip(8, 250)
+                candidate = (int(moved[0]), int(moved[1]), int(moved[2]))
+                if color_name(candidate) == item.color:
+                    rgb = candidate
+                    break
         out.append(replace(item, rgb=rgb, pattern=int(rng.integers(1, 2**31))))
     return tuple(out)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .camera import Shot, walk_camera
 from .kinds import DETAILS, THEMES
-from .layout import Layout, clutter, furnish
+from .layout import Hull, Layout, clutter, furnish, hull
 from .motion import add_movers, watch_camera
 from .scene import SHIFTS, Camera, Motion, Room, Scene, Sensor
 from .shifts import (
@@ -57,7 +57,8 @@ def make_scene(
         n_frames: Frames at 10 a second, 2..2000; None = the level's usual length.
 
     Returns:
-        The scene. It holds exactly the signs, details and movers asked for.
+        The scene. It holds the signs, details and movers asked for; fewer only where forty layouts
+        in a row had no room for them.
 
     Raises:
         ValueError: An argument out of its range; the message states the range.
@@ -75,46 +76,72 @@ def make_scene(
     if n_frames is not None:
         shot = replace(shot, n_frames=int(n_frames))
     key = (seed, level, signs, details, movers, shot.n_frames)
+    layout, camera, motions, wanted = _choose(key, shot)
     changed = _stream(*key, _tag(shift))
-    view = shift_shot(shot, changed) if shift == "camera" else shot
-    best: tuple[float, Layout, Camera, tuple[Motion, ...]] | None = None
-    for attempt in range(16):
+    if shift == "camera":
+        layout = _drawing_from(layout, changed)
+        camera = _film(layout, motions, shift_shot(shot, changed), wanted)[0]
+    elif shift == "clutter":
+        layout = _drawing_from(layout, changed)
+        layout.kept += _ways(layout, camera, motions)
+        unique = {o.category for o in layout.objects if o.category in DETAILS}
+        clutter(layout, unique, (12, 18, 26)[level - 1])
+    return _finish(seed, shift, layout, camera, motions, key, changed)
+
+
+def _choose(
+    key: tuple[int, ...], shot: Shot
+) -> tuple[Layout, Camera, tuple[Motion, ...], frozenset[int]]:
+    """The first layout that holds what was asked for and can be seen well, or the best of some."""
+    _, level, signs, details, movers, n_frames = key
+    best: tuple[tuple[int, float], Layout, Camera, tuple[Motion, ...], frozenset[int]] | None = None
+    tries = 0
+    for attempt in range(40):
         layout = furnish(_stream(*key, attempt), level, signs, details, 0.7 if movers else 0.0)
-        motions = tuple(add_movers(layout, movers, shot.n_frames, level))
-        asked = frozenset(o.id for o in layout.objects if o.text or o.category in DETAILS)
-        wanted = asked if signs or details else frozenset()
-        lacking = (
-            signs - sum(o.text is not None for o in layout.objects)
-            + max(0, details - sum(o.category in DETAILS for o in layout.objects))
-            + movers - len(motions)
-        )
-        if lacking and (best is not None or attempt < 15):
+        motions = tuple(add_movers(layout, movers, n_frames, level))
+        texts = [o.id for o in layout.objects if o.text is not None]
+        small = [o.id for o in layout.objects if o.category in DETAILS]
+        lacking = signs - len(texts) + max(0, details - len(small)) + movers - len(motions)
+        if lacking and attempt < 39:
             continue
-        if shift == "clutter":
-            unique = {o.category for o in layout.objects if o.category in DETAILS}
-            spare = replace_rng(layout, changed)
-            clutter(spare, unique, (12, 18, 26)[level - 1])
-            layout = spare
-        if motions:
-            camera, seen = watch_camera(layout, list(motions), view, wanted)
-        else:
-            camera, seen = walk_camera(
-                layout.rng, layout.width, layout.depth, layout.objects, view, wanted
-            )
-        if best is None or seen > best[0]:
-            best = (seen, layout, camera, motions)
-        if seen > (0.85 if motions else 0.75) or attempt >= 6:
+        wanted = frozenset((texts if signs else []) + (small if details else []))
+        camera, seen = _film(layout, motions, shot, wanted)
+        if best is None or (-lacking, seen) > best[0]:
+            best = ((-lacking, seen), layout, camera, motions, wanted)
+        tries += 1
+        if not lacking and (seen > (0.8 if movers else 0.75) or tries == 4):
             break
     assert best is not None
-    _, layout, camera, motions = best
-    return _finish(seed, level, shift, layout, camera, motions, key, changed)
+    return best[1:]
+
+
+def _film(
+    layout: Layout, motions: tuple[Motion, ...], shot: Shot, wanted: frozenset[int]
+) -> tuple[Camera, float]:
+    """A camera for the layout, and how well it sees (0..1)."""
+    if motions:
+        return watch_camera(layout, list(motions), shot, wanted)
+    return walk_camera(layout.rng, layout.width, layout.depth, layout.objects, shot, wanted)
+
+
+def _ways(layout: Layout, camera: Camera, motions: tuple[Motion, ...]) -> list[Hull]:
+    """Hulls that the camera and the moving objects pass through."""
+    ways = [hull(p[0], p[1], 1.0, (0.6, 0.6, 2.0), 0.0) for p in camera.position[::2]]
+    for motion in motions:
+        item = layout.objects[motion.object_id - 1]
+        wide = math.hypot(item.size[0], item.size[1]) + 0.06
+        ways += [
+            hull(c[0], c[1], c[2], (wide, wide, item.size[2]), 0.0) for c in motion.centers[::2]
+        ]
+    return ways
 
 
 def _finish(
-    seed: int, level: int, shift: str, layout: Layout, camera: Camera,
-    motions: tuple[Motion, ...], key: tuple[int, ...], changed: np.random.Generator,
+    seed: int, shift: str, layout: Layout, camera: Camera, motions: tuple[Motion, ...],
+    key: tuple[int, ...], changed: np.random.Generator,
 ) -> Scene:
     """Dress the chosen layout and apply a shift of looks."""
+    level = key[1]
     looks = _stream(*key, 1001)
     categories = {o.category for o in layout.objects}
     wet = categories & {"toilet", "washbasin", "oven", "sink", "refrigerator"}
@@ -139,7 +166,7 @@ def _finish(
     return Scene(seed, level, shift, room, camera, motions, sensor)
 
 
-def replace_rng(layout: Layout, rng: np.random.Generator) -> Layout:
+def _drawing_from(layout: Layout, rng: np.random.Generator) -> Layout:
     """A copy of the layout that draws from another stream."""
     return Layout(
         rng, layout.width, layout.depth, layout.height, list(layout.objects),

@@ -18,6 +18,9 @@ from pixelis_env.rooms.questions.question import (
 from pixelis_env.rooms.questions.solve import compare, look_in_turn
 from pixelis_env.rooms.questions.survey import IN_VIEW, NoQuestion, Survey
 
+TOUCHING = 0.02
+"""Nothing that stands on the reference or under it is offered: its distance is no estimate."""
+
 DISTANCE_GAP, WIDE_ROOM, WIDE_GAP = 0.15, 40.0, 0.30
 """Two options must differ by 0.15 m, in rooms over 40 m² by 0.30 m."""
 
@@ -55,6 +58,8 @@ def _rel_distance(survey: Survey, targets: Targets, rng: Generator) -> Question:
             raise NoQuestion(f"the {placed.category} is never shown clearly")
     nearest = [min(group, key=lambda placed: box_distance(reference, placed)) for group in groups]
     distances = [box_distance(reference, placed) for placed in nearest]
+    if min(distances) < TOUCHING:
+        raise NoQuestion("two of the objects touch")
     gap = WIDE_GAP if survey.scene.room.area > WIDE_ROOM else DISTANCE_GAP
     if np.diff(np.sort(distances)).min() < gap:
         raise NoQuestion("two options lie equally far")

@@ -14,7 +14,7 @@ from pixelis_env.rooms.questions.solve import look_closer
 from pixelis_env.rooms.questions.survey import IN_VIEW, NoQuestion, Survey
 from pixelis_env.rooms.scene import Placed
 
-SMALLEST, LARGEST = 8.0, 36.0
+SMALLEST, LARGEST = 7.0, 24.0
 """Longest side of the detail where it shows best, px: less cannot be made out in a zoom, more
 needs none."""
 
