@@ -72,6 +72,7 @@ def frames_until(workspace: Workspace, start: float, end: float) -> tuple[int, i
             f"0 <= start <= end <= {workspace.media.duration:g} s"
         )
     first, last = workspace.frame_at(start), workspace.frame_at(end)
-    if last > first and workspace.media.times[last] >= end:
+    # A time may have been written to the millisecond.
+    if last > first and workspace.media.times[last] > end - 1e-3:
         last -= 1
     return first, last

@@ -25,6 +25,7 @@ _MIN_SIDE = 4  # px: below this there are too few pixels to tell two colour mode
 _MAX_SIDE = 512  # px: a larger region is worked on at reduced size, which bounds time and memory
 _SMALL_PART = 0.05  # of the largest part: smaller ones are specks
 _LEAST_COVER = 0.1  # of the box: below this GrabCut has lost the object
+_RIM = 4  # px around a flooded patch that may still belong to the object
 _FLOOD_TOLERANCE = 9  # levels of L, a and b between neighbours that flood fill crosses
 
 
@@ -86,7 +87,10 @@ def _from_point(
     x, y = math.floor(point[0]), math.floor(point[1])
     patch = _flood(frame, x, y)
     columns, rows = np.flatnonzero(patch.any(0)), np.flatnonzero(patch.any(1))
-    box = Region(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    # The patch ends a little short of the object's edge, where colours begin to mix.
+    box = snap(
+        (columns[0] - _RIM, rows[0] - _RIM, columns[-1] + 1 + _RIM, rows[-1] + 1 + _RIM), bounds
+    )
     region = _padded(box, bounds)
     crop, patch = _crop(frame, region), patch[region.y0 : region.y1, region.x0 : region.x1]
     labels = np.where(_inside(box, region), cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)

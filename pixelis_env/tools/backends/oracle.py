@@ -110,7 +110,7 @@ class OracleTracker(_Oracle):
         rng = self._rng(media, "track", indices[0], indices[-1], box, instance)
         points = [TrackPoint(box, True, 1.0)]
         for index in indices[1:]:
-            seen = room.object_box(index, instance)
+            seen = _shown_box(room, index, instance)
             error, dropped = rng.normal(size=4), rng.random() < 0.2 * self.noise
             if seen is None or dropped:
                 points.append(TrackPoint(points[-1].box, False, 0.0))
@@ -145,7 +145,7 @@ class OracleReader(_Oracle):
             if not placed.text:
                 continue
             shown, here = int((ids == placed.id).sum()), int((inside == placed.id).sum())
-            seen = room.object_box(index, placed.id)
+            seen = _shown_box(room, index, placed.id)
             if seen is None or shown < _LEAST_TEXT or here < _LEAST_SHARE * shown:
                 continue
             x0, y0, x1, y1 = seen
@@ -225,6 +225,15 @@ def _room(media: Media) -> RoomVideo:
             "use another backend for it"
         )
     return media
+
+
+def _shown_box(room: RoomVideo, index: int, instance: int) -> Box | None:
+    """The box of an object's visible pixels."""
+    box = room.object_box(index, instance)
+    if box is None:
+        return None
+    x0, y0, x1, y1 = (float(v) for v in box)
+    return x0, y0, x1, y1
 
 
 def _best_instance(room: RoomVideo, index: int, box: Box, mask: BoolMask | None = None) -> int:
