@@ -41,7 +41,7 @@ TYPES: dict[str, QuestionType] = {
 FAMILIES = ("vsi", "search", "text", "motion", "time")
 """The families of question types."""
 
-MAX_TARGETS = 80
+MAX_TARGETS = 200
 """Choices of objects that are tried in one room."""
 
 

@@ -112,7 +112,7 @@ def _type(level: str, sectors: Sectors, wording: str) -> QuestionType:
         f"object_rel_direction_{level}",
         "vsi",
         "letter",
-        {},
+        {"details": 3},  # more to name than a small room's furniture
         partial(_triples, sectors=sectors),
         partial(_direction, sectors=sectors, wording=wording),
         compare,

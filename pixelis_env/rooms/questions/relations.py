@@ -31,8 +31,11 @@ a chair across one of these rooms never covers.)"""
 ORDER_GAP = 1.0
 """Seconds between two appearances that are asked about, at the least."""
 
-_LONG = {"n_frames": 140}
-"""Four appearances more than a second apart need a long walk."""
+_LONG = {"n_frames": 140, "details": 4, "signs": 1}
+"""Four appearances more than a second apart need a long walk past many things."""
+
+_FULL = {"details": 3}
+"""Five categories to compare need more than the furniture of a small room."""
 
 
 def _reference_and_four(survey: Survey, rng: Generator) -> Iterable[Targets]:
@@ -127,7 +130,7 @@ def appearance(survey: Survey, category: str, share: float) -> float:
 
 TYPES = (
     QuestionType(
-        "object_rel_distance", "vsi", "letter", {}, _reference_and_four, _rel_distance, compare
+        "object_rel_distance", "vsi", "letter", _FULL, _reference_and_four, _rel_distance, compare
     ),
     QuestionType(
         "obj_appearance_order", "vsi", "letter", _LONG, _appearing, _order, look_in_turn, stride=1

@@ -36,8 +36,8 @@ MIN_LENGTH = 2.0
 PLANS = ((1, True), (2, False), (2, True), (3, False))
 """Forward moves, and whether the first one needs a turn: 2 to 5 numbered moves in all."""
 
-TRIES = 80
-"""How many random routes are looked at in one room."""
+TRIES = 300
+"""How many random routes are looked at in one room: most of them collide."""
 
 Floor = NDArray[np.float64]
 """float64 (..., 2): places on the floor, m."""
@@ -140,12 +140,14 @@ def _advance(survey: Survey, at: Floor, heading: Floor, waypoint: Placed) -> Flo
 
 def _routes(survey: Survey, rng: Generator) -> Iterable[Targets]:
     """Start, facing, then the waypoints; the first one is faced unless the plan turns first."""
-    ids = [placed.id for placed in survey.unique if placed.mount == "floor"]
-    plans = [(legs, turned) for legs, turned in PLANS if legs + turned < len(ids)]
-    for _ in range(TRIES if plans else 0):
-        legs, turned = plans[int(rng.integers(len(plans)))]
-        start, *rest = (ids[k] for k in rng.permutation(len(ids)))
-        yield start, rest[legs] if turned else rest[0], *rest[:legs]
+    floor = [placed for placed in survey.unique if placed.mount == "floor"]
+    for _ in range(TRIES if len(floor) >= 2 else 0):
+        legs, turned = PLANS[int(rng.integers(len(PLANS)))]
+        start, *stops = (floor[k].id for k in rng.permutation(len(floor))[: legs + 1])
+        # The robot can face what hangs on a wall; it cannot drive there.
+        faced = [placed.id for placed in survey.unique if placed.id not in (start, *stops)]
+        if len(stops) == legs and (faced or not turned):
+            yield start, faced[int(rng.integers(len(faced)))] if turned else stops[0], *stops
 
 
 def _ask(survey: Survey, targets: Targets, rng: Generator) -> Question:
@@ -173,4 +175,4 @@ def _ask(survey: Survey, targets: Targets, rng: Generator) -> Question:
     return Question(text, options, answer, tuple(dict.fromkeys(targets)))
 
 
-TYPES = (QuestionType("route_planning", "vsi", "letter", {}, _routes, _ask, compare),)
+TYPES = (QuestionType("route_planning", "vsi", "letter", {"details": 3}, _routes, _ask, compare),)

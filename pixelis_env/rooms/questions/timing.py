@@ -26,8 +26,8 @@ LATE = 1.5
 GAP = 1.0
 """Seconds by which the first object comes before the others."""
 
-_LONG = {"n_frames": 110}
-"""Most objects should be out of view at the start."""
+_LONG = {"n_frames": 110, "details": 3, "signs": 1}
+"""Many things, most of them out of view at the start."""
 
 
 def _one(survey: Survey, rng: Generator) -> Iterable[Targets]:
