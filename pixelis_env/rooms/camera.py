@@ -274,13 +274,15 @@ def sight(
     down = ahead * sp - offset[..., 2] * cp
     focal = shot.width / 2 / math.tan(math.radians(shot.fov_deg) / 2)
     depth = np.maximum(forward, 1e-6)
+    flat = sizes[:, 1] < 0.06
+    # A sign must lie in the frame whole to be read; of furniture the middle will do.
+    half = np.where(flat, [sizes[:, 0] / 2, sizes[:, 2] / 2], 0.0)
     seen = (
         (forward > 0.3)
-        & (np.abs(right / depth * focal) < 0.47 * shot.width)
-        & (np.abs(down / depth * focal) < 0.47 * shot.height)
+        & ((np.abs(right) + half[0]) / depth * focal < 0.48 * shot.width)
+        & ((np.abs(down) + half[1]) / depth * focal < 0.48 * shot.height)
     )
     edge = np.cbrt(sizes.prod(1))
-    flat = sizes[:, 1] < 0.06
     edge[flat] = np.sqrt(sizes[flat, 0] * sizes[flat, 2])
     apparent = edge[None] * focal / depth
     front = np.stack([np.sin(yaws), -np.cos(yaws)], 1)
@@ -290,7 +292,7 @@ def sight(
     # Slab test of every line of sight against every other box, in the box's own axes.
     c, s = np.cos(yaws), np.sin(yaws)
     for blocker in range(len(objects)):
-        half = sizes[blocker] / 2
+        reach_b = sizes[blocker] / 2
         start = position - centers[blocker]
         u0 = start[:, 0] * c[blocker] + start[:, 1] * s[blocker]
         v0 = -start[:, 0] * s[blocker] + start[:, 1] * c[blocker]
@@ -299,7 +301,8 @@ def sight(
         near = np.zeros(seen.shape)
         far = np.full(seen.shape, 0.97)
         for origin, step, h in (
-            (u0, du, half[0]), (v0, dv, half[1]), (start[:, 2], offset[..., 2], half[2])
+            (u0, du, reach_b[0]), (v0, dv, reach_b[1]),
+            (start[:, 2], offset[..., 2], reach_b[2]),
         ):
             step = np.where(np.abs(step) < 1e-9, 1e-9, step)
             a, b = (-h - origin[:, None]) / step, (h - origin[:, None]) / step
@@ -338,7 +341,8 @@ def walk_camera(
         candidates: Walks to draw.
 
     Returns:
-        The camera, and the share (0..1, weighted) of the objects it sees well.
+        The camera, and the share (0..1, weighted) of the objects it sees well; low when one of the
+        wanted ones is missed.
     """
     ground = Ground(width, depth, objects)
     region = ground.region(CLEARANCE)
@@ -347,6 +351,7 @@ def walk_camera(
     n = shot.n_frames
     length = shot.speed * (n - 1) / FPS
     weight, ask = weights(objects, wanted), enough(objects)
+    asked = np.array([o.id in wanted for o in objects], bool)
     big = np.array([o.center[:2] for o in objects if o.mount != "top"], float).reshape(-1, 2)
     must = np.array([o.center[:2] for o in objects if o.id in wanted], float).reshape(-1, 2)
     targets = np.concatenate([big, must])
@@ -365,8 +370,11 @@ def walk_camera(
         well = np.minimum(seen.max(0) / ask, 1.0) if len(objects) else np.ones(0)
         score = float((well * weight).sum() / max(weight.sum(), 1e-9))
         # A view that stares at a near wall, or whips round, pleases nobody.
+        worst = float(well[asked].min()) if asked.any() else 1.0
+        # An unread sign spoils the clip, however much else is seen.
+        score = min(score, 0.2 + worst)
         count = (seen > 0.4 * ask).sum(1)
-        rank = score + 0.45 * float(np.minimum(count / 4, 1).mean()) - 0.6 * float(
+        rank = score + 0.5 * worst + 0.45 * float(np.minimum(count / 4, 1).mean()) - 0.6 * float(
             (count == 0).mean()
         )
         rank -= 0.15 * max(0.0, math.degrees(fastest) - 60) / 60

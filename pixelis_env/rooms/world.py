@@ -30,6 +30,9 @@ SHOTS = {
 }
 """How the camera is held at each level; speeds in m/s, 10 frames a second."""
 
+SIGN_TILT = math.radians(7)
+"""How much higher the camera looks where signs hang, rad."""
+
 
 def make_scene(
     seed: int,
@@ -75,6 +78,8 @@ def make_scene(
     shot = SHOTS[level]
     if n_frames is not None:
         shot = replace(shot, n_frames=int(n_frames))
+    if signs:
+        shot = replace(shot, pitch=shot.pitch + SIGN_TILT)
     key = (seed, level, signs, details, movers, shot.n_frames)
     layout, camera, motions, wanted = _choose(key, shot)
     changed = _stream(*key, _tag(shift))
