@@ -127,7 +127,7 @@ class RoomsSource:
 
     def _survey(self, kind: QuestionType, seed: int, shift: str) -> Survey:
         scene = make_scene(seed, level=self.level, shift=shift, **kind.scene)
-        return Survey(RoomVideo(scene), kind.stride)
+        return Survey(RoomVideo(scene), kind.stride, lenient=shift != "none")
 
 
 def _solve(name: str, survey: Survey, question: Question, key: str) -> list[Action]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,8 @@ def arrange(
     """Options in a random order, and the letter of the right one.
 
     The first draw is the letter, so a generator that is seeded by the task's index alone spreads
-    the letters evenly however many rooms were tried before.
+    the letters evenly however many rooms were tried before. The wrong options are taken in an
+    order of their own names, so that one more or less to choose from changes no other.
 
     Args:
         right: The right option.
@@ -80,10 +82,12 @@ def arrange(
         spare: More wrong ones, taken where `wrong` has too few.
     """
     n_options = n_options or len(wrong) + 1
-    slot = int(rng.integers(n_options))
-    options = [wrong[k] for k in rng.permutation(len(wrong))]
-    options += [spare[k] for k in rng.permutation(len(spare))]
-    del options[n_options - 1 :]
-    options = [options[k] for k in rng.permutation(len(options))]
+    slot, salt = int(rng.integers(n_options)), int(rng.integers(2**32))
+
+    def draw(text: str) -> bytes:
+        return hashlib.sha256(f"{salt} {text}".encode()).digest()
+
+    chosen = [*sorted(wrong, key=draw), *sorted(spare, key=draw)][: n_options - 1]
+    options = sorted(chosen, key=draw)
     options.insert(slot, right)
     return tuple(options), chr(ord("A") + slot)

@@ -96,8 +96,7 @@ def _place(survey: Survey, targets: Targets, rng: Generator) -> Question:
     placed = _found(survey, targets)
     support = _support(survey, placed)
     furniture = [name for name in KINDS if KINDS[name].top and name != support.category]
-    seen = {other.category for other in survey.unique}
-    there = [name for name in furniture if name in seen]
+    there = [name for name in furniture if name in survey.scene.by_category]
     # A room with little furniture is filled up with pieces that are not there.
     absent = [name for name in furniture if name not in survey.scene.by_category]
     options, answer = arrange(support.category, there, rng, N_OPTIONS, absent)
