@@ -274,7 +274,9 @@ class FlatCodec:
 
 
 def _member(space: spaces.Space[Any], value: Any) -> bool:
-    """Whether a value is in a space; also for values that make `contains` itself raise."""
+    """Whether a value is in a space; also for values that make `contains` itself raise or warn."""
+    if space.shape and not isinstance(value, np.ndarray):
+        return False
     try:
         return bool(space.contains(value))
     except Exception:

@@ -31,7 +31,7 @@ FLAT = FlatCodec(CODEC)
 FRAMES: tuple[Frame, ...] = ("rel1000", "unit", "px")
 
 
-def any_action(frame: Frame = "unit"):  # noqa: ANN201 - a hypothesis strategy
+def any_action(frame: Frame = "unit"):
     return actions(frame=frame, region=REGION, evidence=MAX_STEPS, end=MEDIA.duration)
 
 
@@ -44,7 +44,7 @@ def test_tool_call_json_round_trips(data: st.DataObject, frame: Frame) -> None:
 
 
 @given(any_action())
-def test_plain_dicts_round_trip(action) -> None:  # noqa: ANN001
+def test_plain_dicts_round_trip(action) -> None:
     plain = json.loads(json.dumps(action.model_dump(mode="json")))
     assert parse_action(plain) == action
     assert parse_recorded(plain) == action
@@ -52,7 +52,7 @@ def test_plain_dicts_round_trip(action) -> None:  # noqa: ANN001
 
 @given(any_action())
 @settings(max_examples=200)
-def test_the_dict_space_round_trips(action) -> None:  # noqa: ANN001
+def test_the_dict_space_round_trips(action) -> None:
     data = CODEC.encode(action, Workspace(MEDIA))
     assert CODEC.space.contains(data)
     assert CODEC.decode(data, Workspace(MEDIA)) == action
@@ -75,10 +75,9 @@ def test_every_member_of_the_dict_space_is_an_action_or_an_invalid_call(seed: in
     workspace = Workspace(MEDIA)
     try:
         action = CODEC.decode(CODEC.space.sample(), workspace)
-    except InvalidCall as error:
-        assert len(str(error)) > 10
-    else:
-        assert action.op in OPS
+    except InvalidCall:
+        return
+    assert action.op in OPS
 
 
 def test_the_spaces_offer_every_operation_with_valid_arguments() -> None:
@@ -121,7 +120,7 @@ def test_a_bad_tool_call_says_what_was_wrong(call: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["openai", "anthropic"])
-def test_the_schema_is_of_the_models_that_step_validates_with(style) -> None:  # noqa: ANN001
+def test_the_schema_is_of_the_models_that_step_validates_with(style) -> None:
     tools = ToolCallCodec("px").schemas(style)
     by_name = {(t["function"] if style == "openai" else t)["name"]: t for t in tools}
     assert tuple(by_name) == OPS

@@ -26,11 +26,11 @@ FAST = {"tools": "oracle", "max_steps": 6}
 FEW = 12
 
 
-def make(env_id: str, **kwargs):  # noqa: ANN201
+def make(env_id: str, **kwargs):
     return gym.make(env_id, **{**FAST, **kwargs})
 
 
-def same(a, b) -> bool:  # noqa: ANN001
+def same(a, b) -> bool:
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, np.ndarray):
@@ -40,7 +40,7 @@ def same(a, b) -> bool:  # noqa: ANN001
     return type(a) is type(b) and a == b
 
 
-def rollout(env, seed: int, steps: int = FEW) -> list:  # noqa: ANN001
+def rollout(env, seed: int, steps: int = FEW) -> list:
     env.action_space.seed(seed)
     out = [env.reset(seed=seed)]
     for _ in range(steps):
@@ -139,8 +139,8 @@ def test_prefetching_changes_nothing(env_id: str) -> None:
     ("make_vector", "context"),
     [(SyncVectorEnv, None), (AsyncVectorEnv, "fork"), (AsyncVectorEnv, "spawn")],
 )
-def test_vector_environments_step_as_single_ones_do(make_vector, context) -> None:  # noqa: ANN001
-    def build():  # noqa: ANN202
+def test_vector_environments_step_as_single_ones_do(make_vector, context) -> None:
+    def build():
         return FlatAction(make("Pixelis-v0"))
 
     single = [build() for _ in range(2)]
