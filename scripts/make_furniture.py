@@ -1,6 +1,6 @@
 """Make pixelis_env/rooms/assets/furniture.npz from Sweet Home 3D's CC0 furniture set.
 
-Needs ``BlendSwap-CC-0.sh3f`` (Debian package ``sweethome3d-furniture``), numpy, pillow and
+Needs Pixelis itself, ``BlendSwap-CC-0.sh3f`` (Debian package ``sweethome3d-furniture``) and
 ``fast-simplification`` (only here; the environment itself does not use it):
 
     apt-get install sweethome3d-furniture && pip install fast-simplification
@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from pixelis_env.rooms.mesh import corner_normals
 
 ASSETS = Path(__file__).resolve().parents[1] / "pixelis_env" / "rooms" / "assets"
 
@@ -243,8 +245,9 @@ def shrink(points: np.ndarray, faces: np.ndarray, goal: int) -> tuple[np.ndarray
     return np.asarray(some, float), np.asarray(tri)
 
 
-def face_colors(uvs: np.ndarray, owner: np.ndarray, used: list[Material], sampled: bool
-                ) -> np.ndarray:
+def face_colors(
+    uvs: np.ndarray, owner: np.ndarray, used: list[Material], sampled: bool
+) -> np.ndarray:
     """Colour of each face, 0..1 (F, 3)."""
     colors = np.array([m.rgb for m in used])[owner]
     if not sampled:
@@ -265,27 +268,9 @@ def face_colors(uvs: np.ndarray, owner: np.ndarray, used: list[Material], sample
     return colors
 
 
-def corner_normals(points: np.ndarray, faces: np.ndarray, crease_deg: float = 42.0) -> np.ndarray:
-    """Smooth normals at each face corner, averaged over faces within the crease angle, (F, 3, 3)."""
-    tri = points[faces]
-    area = np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0])
-    unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-20)
-    around: dict[int, list[int]] = {}
-    for face, row in enumerate(faces):
-        for vertex in row:
-            around.setdefault(int(vertex), []).append(face)
-    limit = np.cos(np.radians(crease_deg))
-    out = np.empty((len(faces), 3, 3))
-    for face, row in enumerate(faces):
-        for corner, vertex in enumerate(row):
-            near = np.array(around[int(vertex)])
-            near = near[unit[near] @ unit[face] > limit]
-            total = area[near].sum(0) if len(near) else unit[face]
-            out[face, corner] = total / max(np.linalg.norm(total), 1e-20)
-    return out
-
-
-def reduce_model(archive: zipfile.ZipFile, row: dict[str, str], pick: Pick) -> dict[str, np.ndarray]:
+def reduce_model(
+    archive: zipfile.ZipFile, row: dict[str, str], pick: Pick
+) -> dict[str, np.ndarray]:
     """One catalogue model as small arrays."""
     points, faces, uvs, owner_list, used = read_obj(archive, row["model"].lstrip("/"))
     owner = np.array(owner_list)
@@ -370,8 +355,11 @@ def main() -> None:
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, {len(names)} models, {faces} faces")
     text = (ASSETS / "PROVENANCE.md").read_text()
     head = text.split("<!-- table -->")[0]
-    lines = ["| model | category | source model | creator | size, cm | triangles |",
-             "|---|---|---|---|---|---|", *table]
+    lines = [
+        "| model | category | source model | creator | size, cm | triangles |",
+        "|---|---|---|---|---|---|",
+        *table,
+    ]
     (ASSETS / "PROVENANCE.md").write_text(head + "<!-- table -->\n" + "\n".join(lines) + "\n")
 
 

@@ -14,6 +14,15 @@ from .video import RoomVideo
 from .world import make_scene
 
 __all__ = [
-    "SHIFTS", "Camera", "Motion", "Placed", "Room", "RoomVideo", "Scene", "box_distance", "corners",
-    "footprint", "make_scene",
+    "SHIFTS",
+    "Camera",
+    "Motion",
+    "Placed",
+    "Room",
+    "RoomVideo",
+    "Scene",
+    "box_distance",
+    "corners",
+    "footprint",
+    "make_scene",
 ]

@@ -23,15 +23,25 @@ _PALETTES: tuple[tuple[RGB, ...], ...] = (
 def draw_face(item: Placed) -> Picture:
     """The drawn face of a sign, poster, clock, screen, ..."""
     return _face(
-        item.category, item.text, item.lettering, item.rgb, item.pattern,
-        round(item.size[0], 2), round(item.size[2], 2),
+        item.category,
+        item.text,
+        item.lettering,
+        item.rgb,
+        item.pattern,
+        round(item.size[0], 2),
+        round(item.size[2], 2),
     )
 
 
 @lru_cache(maxsize=256)
 def _face(
-    category: str, text: str | None, lettering: Lettering | None, rgb: RGB, pattern: int,
-    wide: float, high: float,
+    category: str,
+    text: str | None,
+    lettering: Lettering | None,
+    rgb: RGB,
+    pattern: int,
+    wide: float,
+    high: float,
 ) -> Picture:
     if text is not None and lettering is not None:
         image = _sign(text, lettering, wide / high)
@@ -82,14 +92,19 @@ def _sign(text: str, lettering: Lettering, aspect: float) -> Image.Image:
     words = shown.split()
     lines = [shown]
     if len(shown) > 12 and len(words) > 1:
-        cut = min(range(1, len(words)),
-                  key=lambda k: abs(len(" ".join(words[:k])) - len(" ".join(words[k:]))))
+        cut = min(
+            range(1, len(words)),
+            key=lambda k: abs(len(" ".join(words[:k])) - len(" ".join(words[k:]))),
+        )
         lines = [" ".join(words[:cut]), " ".join(words[cut:])]
     image = Image.new("RGB", (width, height), lettering.paper)
     draw = ImageDraw.Draw(image)
     border = max(3, height // 36)
-    draw.rectangle((border, border, width - border - 1, height - border - 1),
-                   outline=lettering.ink, width=max(2, height // 60))
+    draw.rectangle(
+        (border, border, width - border - 1, height - border - 1),
+        outline=lettering.ink,
+        width=max(2, height // 60),
+    )
     room_x, room_y = width * 0.86, height * lettering.fill
     size = 8.0
     for trial in np.arange(8.0, 140.0, 2.0):
@@ -112,7 +127,9 @@ def _sign(text: str, lettering: Lettering, aspect: float) -> Image.Image:
     if lettering.slant:
         shear = lettering.slant
         ink = ink.transform(
-            ink.size, Image.Transform.AFFINE, (1, shear, -shear * height / 2, 0, 1, 0),
+            ink.size,
+            Image.Transform.AFFINE,
+            (1, shear, -shear * height / 2, 0, 1, 0),
             Image.Resampling.BILINEAR,
         )
     image.paste(Image.new("RGB", image.size, lettering.ink), mask=ink)
@@ -125,14 +142,26 @@ def _clock(pattern: int) -> Image.Image:
     for k in range(12):
         a = k * math.pi / 6
         inner = 46 if k % 3 else 42
-        draw.line((64 + inner * math.sin(a), 64 - inner * math.cos(a), 64 + 54 * math.sin(a),
-                   64 - 54 * math.cos(a)), fill=(40, 40, 44), width=3 if k % 3 else 5)
+        draw.line(
+            (
+                64 + inner * math.sin(a),
+                64 - inner * math.cos(a),
+                64 + 54 * math.sin(a),
+                64 - 54 * math.cos(a),
+            ),
+            fill=(40, 40, 44),
+            width=3 if k % 3 else 5,
+        )
     minutes = pattern % 720
     for angle, length, width in (
-        (minutes / 720 * 2 * math.pi, 28, 6), ((minutes % 60) / 60 * 2 * math.pi, 42, 4)
+        (minutes / 720 * 2 * math.pi, 28, 6),
+        ((minutes % 60) / 60 * 2 * math.pi, 42, 4),
     ):
-        draw.line((64, 64, 64 + length * math.sin(angle), 64 - length * math.cos(angle)),
-                  fill=(30, 30, 34), width=width)
+        draw.line(
+            (64, 64, 64 + length * math.sin(angle), 64 - length * math.cos(angle)),
+            fill=(30, 30, 34),
+            width=width,
+        )
     return image
 
 
@@ -188,8 +217,11 @@ def _desktop(pattern: int) -> Image.Image:
     draw.rectangle((12, 10, 110, 84), fill=(240, 242, 244))
     draw.rectangle((12, 10, 110, 18), fill=colors[1])
     for k in range(7):
-        draw.line((18, 26 + 8 * k, 18 + float(rng.uniform(30, 84)), 26 + 8 * k),
-                  fill=(130, 136, 146), width=3)
+        draw.line(
+            (18, 26 + 8 * k, 18 + float(rng.uniform(30, 84)), 26 + 8 * k),
+            fill=(130, 136, 146),
+            width=3,
+        )
     for k in range(4):
         top = float(rng.uniform(30, 70))
         draw.rectangle((118 + 9 * k, top, 124 + 9 * k, 84), fill=colors[2 + k % 3])

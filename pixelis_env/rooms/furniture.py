@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def _library() -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def mesh(model: str) -> Mesh:
     """The mesh of a model.
 
@@ -78,7 +78,7 @@ def usual_size(model: str) -> tuple[float, float, float]:
     return mesh(model).size
 
 
-@lru_cache(maxsize=None)
+@cache
 def own_color(model: str) -> tuple[str, tuple[int, int, int]]:
     """Colour name and sRGB mean of a model that is not tinted."""
     shape = mesh(model)
@@ -106,6 +106,14 @@ def color_name(rgb: tuple[int, int, int]) -> str:
     hue *= 60
     if hue < 55 and high < 0.75 and (hue > 14 or chroma < 0.3):
         return "brown"
-    bounds = ((16, "red"), (42, "orange"), (68, "yellow"), (170, "green"), (255, "blue"),
-              (300, "purple"), (345, "pink"), (361, "red"))
+    bounds = (
+        (16, "red"),
+        (42, "orange"),
+        (68, "yellow"),
+        (170, "green"),
+        (255, "blue"),
+        (300, "purple"),
+        (345, "pink"),
+        (361, "red"),
+    )
     return next(name for limit, name in bounds if hue < limit)

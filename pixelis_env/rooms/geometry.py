@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -60,23 +61,39 @@ def join(parts: list[Soup]) -> Soup:
 
 
 def _soup(
-    triangles: np.ndarray, owner: np.ndarray, normals: np.ndarray, albedo: np.ndarray,
-    glow: np.ndarray, uv: np.ndarray, texture: np.ndarray, scale: np.ndarray,
+    triangles: np.ndarray,
+    owner: np.ndarray,
+    normals: np.ndarray,
+    albedo: np.ndarray,
+    glow: np.ndarray,
+    uv: np.ndarray,
+    texture: np.ndarray,
+    scale: np.ndarray,
 ) -> Soup:
     """A soup with what follows from its triangles filled in."""
     a, b = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     face = np.abs(
         np.stack(
-            [a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1], a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
-             a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]], 1,
+            [
+                a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
+                a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
+                a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
+            ],
+            1,
         )
     )
     flat = (np.abs(normals[:, 3:6] - normals[:, :3]) < 1e-3).all(1)
     flat &= (np.abs(normals[:, 6:] - normals[:, :3]) < 1e-3).all(1)
     return Soup(
-        triangles.astype(np.float32), owner.astype(np.int32), normals.astype(np.float32), flat,
-        (owner * 3 + face.argmax(1)).astype(np.int32), albedo.astype(np.float32),
-        glow.astype(np.float32), uv.astype(np.float32), texture.astype(np.int32),
+        triangles.astype(np.float32),
+        owner.astype(np.int32),
+        normals.astype(np.float32),
+        flat,
+        (owner * 3 + face.argmax(1)).astype(np.int32),
+        albedo.astype(np.float32),
+        glow.astype(np.float32),
+        uv.astype(np.float32),
+        texture.astype(np.int32),
         scale.astype(np.float32),
     )
 
@@ -94,8 +111,12 @@ def object_soup(item: Placed, atlas: Atlas) -> Soup:
     normals = shape.normals * (np.array(shape.size, np.float32) / np.array(item.size, np.float32))
     normals = normals / np.sqrt(np.maximum((normals**2).sum(-1, keepdims=True), 1e-12))
     turned = np.stack(
-        [normals[..., 0] * c - normals[..., 1] * s, normals[..., 0] * s + normals[..., 1] * c,
-         normals[..., 2]], -1,
+        [
+            normals[..., 0] * c - normals[..., 1] * s,
+            normals[..., 0] * s + normals[..., 1] * c,
+            normals[..., 2],
+        ],
+        -1,
     )
     albedo = linear(shape.colors)
     if shape.tint.any():
@@ -118,8 +139,14 @@ def object_soup(item: Placed, atlas: Atlas) -> Soup:
     if item.category in ("tv", "screen", "monitor", "laptop"):
         glow[shape.painted] = 0.45
     return _soup(
-        triangles, np.full(n, item.id), turned.reshape(n, 9), albedo, glow,
-        shape.uv.reshape(n, 6), number, scale,
+        triangles,
+        np.full(n, item.id),
+        turned.reshape(n, 9),
+        albedo,
+        glow,
+        shape.uv.reshape(n, 6),
+        number,
+        scale,
     )
 
 
@@ -127,12 +154,19 @@ class _Shell:
     """Collects the flat quads of the room's structure."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray, int, float]] = []
+        self.rows: list[tuple[Any, ...]] = []
 
     def quad(
-        self, corner: tuple[float, float, float], along: tuple[float, float, float],
-        up: tuple[float, float, float], normal: tuple[float, float, float], rgb: np.ndarray,
-        texture: int = -1, metres: float = 1.0, texels: float = 0.0, glow: float = 0.0,
+        self,
+        corner: tuple[float, float, float],
+        along: tuple[float, float, float],
+        up: tuple[float, float, float],
+        normal: tuple[float, float, float],
+        rgb: np.ndarray,
+        texture: int = -1,
+        metres: float = 1.0,
+        texels: float = 0.0,
+        glow: float = 0.0,
     ) -> None:
         """Add a rectangle; `metres` is the length of one texture repeat."""
         o, a, b = (np.array(v, float) for v in (corner, along, up))
@@ -141,12 +175,22 @@ class _Shell:
         coords = [(0.0, height), (length, height), (length, 0.0), (0.0, 0.0)]
         for k in ((0, 1, 2), (0, 2, 3)):
             self.rows.append(
-                (np.array([points[i] for i in k]), np.tile(normal, 3), rgb, glow,
-                 np.array([coords[i] for i in k]).reshape(-1), texture, texels)
+                (
+                    np.array([points[i] for i in k]),
+                    np.tile(normal, 3),
+                    rgb,
+                    glow,
+                    np.array([coords[i] for i in k]).reshape(-1),
+                    texture,
+                    texels,
+                )
             )
 
     def block(
-        self, low: tuple[float, float, float], high: tuple[float, float, float], rgb: np.ndarray,
+        self,
+        low: tuple[float, float, float],
+        high: tuple[float, float, float],
+        rgb: np.ndarray,
         glow_down: float = 0.0,
     ) -> None:
         """Add an axis-aligned block (five or six faces)."""
@@ -163,9 +207,7 @@ class _Shell:
         """The quads as triangles."""
         columns = list(zip(*self.rows, strict=True))
         points, normals, albedo, glow, uv, texture, scale = (np.array(c) for c in columns)
-        soup = _soup(
-            points, np.zeros(len(points), int), normals, albedo, glow, uv, texture, scale
-        )
+        soup = _soup(points, np.zeros(len(points), int), normals, albedo, glow, uv, texture, scale)
         piece = STRUCTURE + np.arange(len(points), dtype=np.int32) // 2
         return replace(soup, label=piece)
 
@@ -178,14 +220,25 @@ def shell_soup(room: Room, atlas: Atlas) -> Soup:
     floor = shell_texture(style.floor, style.floor_rgb, style.texture_seed)
     wall = shell_texture(style.wall, style.wall_rgb, style.texture_seed)
     floor_at, wall_at = atlas.add(floor), atlas.add(wall)
-    shell.quad((0, 0, 0), (w, 0, 0), (0, d, 0), (0, 0, 1), white, floor_at, floor.metres,
-               floor.width / floor.metres)
+    shell.quad(
+        (0, 0, 0),
+        (w, 0, 0),
+        (0, d, 0),
+        (0, 0, 1),
+        white,
+        floor_at,
+        floor.metres,
+        floor.width / floor.metres,
+    )
     for corner, along, normal in (
-        ((w, 0, 0), (-w, 0, 0), (0, 1, 0)), ((w, d, 0), (0, -d, 0), (-1, 0, 0)),
-        ((0, d, 0), (w, 0, 0), (0, -1, 0)), ((0, 0, 0), (0, d, 0), (1, 0, 0)),
+        ((w, 0, 0), (-w, 0, 0), (0, 1, 0)),
+        ((w, d, 0), (0, -d, 0), (-1, 0, 0)),
+        ((0, d, 0), (w, 0, 0), (0, -1, 0)),
+        ((0, 0, 0), (0, d, 0), (1, 0, 0)),
     ):
-        shell.quad(corner, along, (0, 0, h), normal, white, wall_at, wall.metres,
-                   wall.width / wall.metres)
+        shell.quad(
+            corner, along, (0, 0, h), normal, white, wall_at, wall.metres, wall.width / wall.metres
+        )
     shell.quad((0, 0, h), (w, 0, 0), (0, d, 0), (0, 0, -1), linear(np.array(style.ceiling_rgb)))
     frame = linear(np.array(style.skirting_rgb))
     for number in range(4):
@@ -198,21 +251,35 @@ def shell_soup(room: Room, atlas: Atlas) -> Soup:
     for light in style.lights:
         x, y, _ = light.position
         r = light.radius
-        shell.block((x - r, y - r, h - 0.05), (x + r, y + r, h - 0.002),
-                    np.full(3, 0.85), glow_down=LIGHT_GLOW)
+        shell.block(
+            (x - r, y - r, h - 0.05),
+            (x + r, y + r, h - 0.002),
+            np.full(3, 0.85),
+            glow_down=LIGHT_GLOW,
+        )
     return shell.soup()
 
 
 def _wall_block(
-    shell: _Shell, room: Room, wall: int, a: float, b: float, low: float, high: float,
-    thick: float, rgb: np.ndarray, behind: float = 0.0,
+    shell: _Shell,
+    room: Room,
+    wall: int,
+    a: float,
+    b: float,
+    low: float,
+    high: float,
+    thick: float,
+    rgb: np.ndarray,
+    behind: float = 0.0,
 ) -> None:
     """A block along a wall between two positions; `behind` keeps it off the wall's plane."""
     w, d = room.width, room.depth
     lo, hi = behind, thick
     corners = (
-        ((a, lo, low), (b, hi, high)), ((w - hi, a, low), (w - lo, b, high)),
-        ((a, d - hi, low), (b, d - lo, high)), ((lo, a, low), (hi, b, high)),
+        ((a, lo, low), (b, hi, high)),
+        ((w - hi, a, low), (w - lo, b, high)),
+        ((a, d - hi, low), (b, d - lo, high)),
+        ((lo, a, low), (hi, b, high)),
     )[wall]
     shell.block(corners[0], corners[1], rgb)
 
@@ -221,7 +288,8 @@ def _skirting(shell: _Shell, room: Room, wall: int, rgb: np.ndarray) -> None:
     length = room.width if wall % 2 == 0 else room.depth
     cuts = sorted(
         (o.at - o.width / 2 - 0.06, o.at + o.width / 2 + 0.06)
-        for o in room.openings if o.wall == wall and o.bottom < 0.1
+        for o in room.openings
+        if o.wall == wall and o.bottom < 0.1
     )
     at = 0.001
     for low, high in [*cuts, (length - 0.001, length)]:
@@ -230,9 +298,7 @@ def _skirting(shell: _Shell, room: Room, wall: int, rgb: np.ndarray) -> None:
         at = high
 
 
-def _opening(
-    shell: _Shell, room: Room, opening: Opening, rgb: np.ndarray, view: int
-) -> None:
+def _opening(shell: _Shell, room: Room, opening: Opening, rgb: np.ndarray, view: int) -> None:
     a, b = opening.at - opening.width / 2, opening.at + opening.width / 2
     wall, low, high = opening.wall, opening.bottom, opening.top
     edge = 0.06
@@ -255,9 +321,20 @@ def _opening(
     w, d = room.width, room.depth
     off, dz = 0.006, high - low
     corner, along, normal = (
-        ((b, off, low), (a - b, 0, 0), (0, 1, 0)), ((w - off, b, low), (0, a - b, 0), (-1, 0, 0)),
-        ((a, d - off, low), (b - a, 0, 0), (0, -1, 0)), ((off, a, low), (0, b - a, 0), (1, 0, 0)),
+        ((b, off, low), (a - b, 0, 0), (0, 1, 0)),
+        ((w - off, b, low), (0, a - b, 0), (-1, 0, 0)),
+        ((a, d - off, low), (b - a, 0, 0), (0, -1, 0)),
+        ((off, a, low), (0, b - a, 0), (1, 0, 0)),
     )[wall]
     # One picture spans all windows of a height: its repeat is the window's longer side.
-    shell.quad(corner, along, (0, 0, dz), normal, np.ones(3), view, max(b - a, dz),
-               128 / max(b - a, dz), WINDOW_GLOW)
+    shell.quad(
+        corner,
+        along,
+        (0, 0, dz),
+        normal,
+        np.ones(3),
+        view,
+        max(b - a, dz),
+        128 / max(b - a, dz),
+        WINDOW_GLOW,
+    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
-from .mesh import Mesh, Part, assemble, ball, cuboid, lathe, panel, tube
+from .mesh import Mesh, Part, assemble, ball, cuboid, lathe, panel, shifted, tube
 
 _WHITE = (236, 234, 228)
 _DARK = (38, 38, 42)
@@ -46,14 +46,34 @@ def _books() -> list[Part]:
 
 
 def _vase() -> list[Part]:
-    profile = [(0, 0), (0.05, 0), (0.085, 0.07), (0.088, 0.13), (0.06, 0.21), (0.032, 0.26),
-               (0.034, 0.29), (0.046, 0.31), (0.04, 0.31), (0.028, 0.28), (0, 0.2)]
+    profile = [
+        (0, 0),
+        (0.05, 0),
+        (0.085, 0.07),
+        (0.088, 0.13),
+        (0.06, 0.21),
+        (0.032, 0.26),
+        (0.034, 0.29),
+        (0.046, 0.31),
+        (0.04, 0.31),
+        (0.028, 0.28),
+        (0, 0.2),
+    ]
     return [lathe(profile, segments=22)]
 
 
 def _bowl() -> list[Part]:
-    profile = [(0, 0), (0.06, 0), (0.06, 0.012), (0.11, 0.05), (0.13, 0.1), (0.12, 0.1),
-               (0.1, 0.055), (0.05, 0.022), (0, 0.018)]
+    profile = [
+        (0, 0),
+        (0.06, 0),
+        (0.06, 0.012),
+        (0.11, 0.05),
+        (0.13, 0.1),
+        (0.12, 0.1),
+        (0.1, 0.055),
+        (0.05, 0.022),
+        (0, 0.018),
+    ]
     return [lathe(profile, segments=24)]
 
 
@@ -66,15 +86,32 @@ def _candle() -> list[Part]:
 
 
 def _apple() -> list[Part]:
-    profile = [(0, 0.008), (0.018, 0), (0.034, 0.012), (0.041, 0.036), (0.036, 0.06),
-               (0.02, 0.072), (0, 0.064)]
+    profile = [
+        (0, 0.008),
+        (0.018, 0),
+        (0.034, 0.012),
+        (0.041, 0.036),
+        (0.036, 0.06),
+        (0.02, 0.072),
+        (0, 0.064),
+    ]
     stem = np.array([[0, 0, 0.062], [0.003, 0, 0.078], [0.008, 0, 0.09]])
     return [lathe(profile), tube(stem, 0.003, (92, 66, 40), 5)]
 
 
 def _teapot() -> list[Part]:
-    profile = [(0, 0), (0.06, 0), (0.09, 0.04), (0.095, 0.08), (0.07, 0.13), (0.04, 0.145),
-               (0.038, 0.15), (0.012, 0.158), (0.014, 0.172), (0, 0.178)]
+    profile = [
+        (0, 0),
+        (0.06, 0),
+        (0.09, 0.04),
+        (0.095, 0.08),
+        (0.07, 0.13),
+        (0.04, 0.145),
+        (0.038, 0.15),
+        (0.012, 0.158),
+        (0.014, 0.172),
+        (0, 0.178),
+    ]
     angle = np.linspace(-1.5, 1.5, 8)
     handle = np.column_stack(
         [-0.085 - 0.05 * np.cos(angle), np.zeros(8), 0.08 + 0.045 * np.sin(angle)]
@@ -96,10 +133,16 @@ def _gift() -> list[Part]:
         cuboid((0, 0, 0), (0.24, 0.24, 0.2)),
         cuboid((0, 0, 0), (0.244, 0.04, 0.203), (244, 214, 96)),
         cuboid((0, 0, 0), (0.04, 0.244, 0.203), (244, 214, 96)),
-        tube(np.array([[0, 0, 0.2], [0.05, 0.02, 0.25], [0.07, 0, 0.22], [0, 0, 0.203]]),
-             0.011, (244, 214, 96)),
-        tube(np.array([[0, 0, 0.2], [-0.05, -0.02, 0.25], [-0.07, 0, 0.22], [0, 0, 0.203]]),
-             0.011, (244, 214, 96)),
+        tube(
+            np.array([[0, 0, 0.2], [0.05, 0.02, 0.25], [0.07, 0, 0.22], [0, 0, 0.203]]),
+            0.011,
+            (244, 214, 96),
+        ),
+        tube(
+            np.array([[0, 0, 0.2], [-0.05, -0.02, 0.25], [-0.07, 0, 0.22], [0, 0, 0.203]]),
+            0.011,
+            (244, 214, 96),
+        ),
     ]
 
 
@@ -118,18 +161,18 @@ def _cone() -> list[Part]:
 
 def _bucket() -> list[Part]:
     angle = np.linspace(0, np.pi, 9)
-    handle = np.column_stack(
-        [0.15 * np.cos(angle), np.full(9, 0.02), 0.3 + 0.05 * np.sin(angle)]
+    handle = np.column_stack([0.15 * np.cos(angle), np.full(9, 0.02), 0.3 + 0.05 * np.sin(angle)])
+    body = lathe(
+        [(0, 0), (0.11, 0), (0.15, 0.3), (0.142, 0.3), (0.105, 0.03), (0, 0.03)], segments=24
     )
-    body = lathe([(0, 0), (0.11, 0), (0.15, 0.3), (0.142, 0.3), (0.105, 0.03), (0, 0.03)],
-                 segments=24)
     return [body, tube(handle, 0.006, _METAL)]
 
 
 def _laptop() -> list[Part]:
-    lid = np.array([[-0.17, 0.12, 0.018], [0.17, 0.12, 0.018], [0.17, 0.18, 0.24],
-                    [-0.17, 0.18, 0.24]])
-    back = Part(lid + [0, 0.006, 0], np.array([[1, 0, 3], [1, 3, 2]]))
+    lid = np.array(
+        [[-0.17, 0.12, 0.018], [0.17, 0.12, 0.018], [0.17, 0.18, 0.24], [-0.17, 0.18, 0.24]]
+    )
+    back = Part(shifted(lid, 0, 0.006, 0), np.array([[1, 0, 3], [1, 3, 2]]))
     return [
         cuboid((0, 0, 0), (0.34, 0.24, 0.018)),
         cuboid((0, 0.03, 0.018), (0.3, 0.1, 0.002), _DARK),
@@ -162,14 +205,12 @@ def _poster() -> list[Part]:
 def _clock() -> list[Part]:
     angle = np.arange(28) * (2 * np.pi / 28)
     disc = np.column_stack([0.15 * np.cos(angle), np.zeros(28), 0.15 * np.sin(angle)])
-    front = disc + [0, -0.02, 0]
-    rim = np.concatenate([disc + [0, 0.02, 0], front])
+    front = shifted(disc, 0, -0.02, 0)
+    rim = np.concatenate([shifted(disc, 0, 0.02, 0), front])
     k = np.arange(28)
     n = np.roll(k, -1)
-    sides = np.concatenate(
-        [np.column_stack([k, n, n + 28]), np.column_stack([k, n + 28, k + 28])]
-    )
-    inner = front * [0.9, 1, 0.9] + [0, -0.002, 0]
+    sides = np.concatenate([np.column_stack([k, n, n + 28]), np.column_stack([k, n + 28, k + 28])])
+    inner = shifted(front * np.array([0.9, 1, 0.9]), 0, -0.002, 0)
     face = np.column_stack([np.zeros(26, int), np.arange(1, 27), np.arange(2, 28)])
     uv = np.column_stack([0.5 + 0.5 * np.cos(angle), 0.5 - 0.5 * np.sin(angle)])
     ring = np.concatenate([np.column_stack([k, n, n + 28]), np.column_stack([k, n + 28, k + 28])])
@@ -205,16 +246,19 @@ def _suitcase() -> list[Part]:
     ribs = [cuboid((x, 0, 0.06), (0.03, 0.246, 0.5)) for x in (-0.12, -0.04, 0.04, 0.12)]
     wheels = [ball(0.028, _DARK, 6)]
     feet = [
-        Part(wheels[0].points + [x, y, 0], wheels[0].faces, _DARK)
-        for x in (-0.15, 0.15) for y in (-0.08, 0.08)
+        Part(shifted(wheels[0].points, x, y, 0), wheels[0].faces, _DARK)
+        for x in (-0.15, 0.15)
+        for y in (-0.08, 0.08)
     ]
     return [cuboid((0, 0, 0.05), (0.4, 0.23, 0.52)), *ribs, *feet, tube(grip, 0.01, _METAL)]
 
 
 def _robot() -> list[Part]:
     return [
-        lathe([(0, 0.008), (0.165, 0.008), (0.17, 0.03), (0.17, 0.075), (0.16, 0.086), (0, 0.086)],
-              segments=28),
+        lathe(
+            [(0, 0.008), (0.165, 0.008), (0.17, 0.03), (0.17, 0.075), (0.16, 0.086), (0, 0.086)],
+            segments=28,
+        ),
         lathe([(0.06, 0.086), (0.055, 0.1), (0, 0.1)], _DARK),
         cuboid((0, -0.13, 0.086), (0.07, 0.02, 0.004), (90, 220, 140)),
         cuboid((0.1, 0, 0), (0.03, 0.06, 0.03), _DARK),
@@ -226,24 +270,35 @@ def _trolley() -> list[Part]:
     wheel = lathe([(0, -0.02), (0.06, -0.02), (0.06, 0.02), (0, 0.02)], _DARK, 14)
     turned = wheel.points[:, [0, 2, 1]] + [0, 0, 0.06]
     wheels = [
-        Part(turned + [x, y, 0], wheel.faces[:, ::-1], _DARK)
-        for x in (-0.3, 0.3) for y in (-0.18, 0.18)
+        Part(shifted(turned, x, y, 0), wheel.faces[:, ::-1], _DARK)
+        for x in (-0.3, 0.3)
+        for y in (-0.18, 0.18)
     ]
-    grip = np.array([[-0.38, -0.18, 0.12], [-0.42, -0.18, 0.85], [-0.42, 0.18, 0.85],
-                     [-0.38, 0.18, 0.12]])
-    return [cuboid((0, 0, 0.12), (0.8, 0.46, 0.05)), *wheels, tube(grip, 0.016, _METAL),
-            cuboid((0.1, 0, 0.17), (0.4, 0.34, 0.22), (196, 164, 116))]
+    grip = np.array(
+        [[-0.38, -0.18, 0.12], [-0.42, -0.18, 0.85], [-0.42, 0.18, 0.85], [-0.38, 0.18, 0.12]]
+    )
+    return [
+        cuboid((0, 0, 0.12), (0.8, 0.46, 0.05)),
+        *wheels,
+        tube(grip, 0.016, _METAL),
+        cuboid((0.1, 0, 0.17), (0.4, 0.34, 0.22), (196, 164, 116)),
+    ]
 
 
 def _toy_car() -> list[Part]:
     wheel = lathe([(0, -0.02), (0.05, -0.02), (0.05, 0.02), (0, 0.02)], _DARK, 14)
     turned = wheel.points[:, [0, 2, 1]] + [0, 0, 0.05]
     wheels = [
-        Part(turned + [x, y, 0], wheel.faces[:, ::-1], _DARK)
-        for x in (-0.13, 0.13) for y in (-0.1, 0.1)
+        Part(shifted(turned, x, y, 0), wheel.faces[:, ::-1], _DARK)
+        for x in (-0.13, 0.13)
+        for y in (-0.1, 0.1)
     ]
-    return [cuboid((0, 0, 0.05), (0.46, 0.2, 0.08)), cuboid((-0.02, 0, 0.13), (0.24, 0.17, 0.07),
-            (190, 215, 228)), cuboid((-0.02, 0, 0.2), (0.2, 0.16, 0.015)), *wheels]
+    return [
+        cuboid((0, 0, 0.05), (0.46, 0.2, 0.08)),
+        cuboid((-0.02, 0, 0.13), (0.24, 0.17, 0.07), (190, 215, 228)),
+        cuboid((-0.02, 0, 0.2), (0.2, 0.16, 0.015)),
+        *wheels,
+    ]
 
 
 def _cube() -> list[Part]:
@@ -259,17 +314,39 @@ def _photo() -> list[Part]:
 
 
 BUILDERS: dict[str, Callable[[], list[Part]]] = {
-    "mug": _mug, "book": _book, "books": _books, "vase": _vase, "bowl": _bowl, "candle": _candle,
-    "apple": _apple, "teapot": _teapot, "carton": _carton, "gift": _gift, "plain_ball": _ball,
-    "cone": _cone, "bucket": _bucket, "laptop": _laptop, "monitor": _monitor, "screen": _screen,
-    "sign": _sign, "poster": _poster, "clock": _clock, "floor_lamp": _shade_lamp,
-    "tv_stand": _tv_stand, "coffee_table": _coffee_table, "suitcase": _suitcase, "robot": _robot,
-    "trolley": _trolley, "toy_car": _toy_car, "cube": _cube, "photo": _photo,
+    "mug": _mug,
+    "book": _book,
+    "books": _books,
+    "vase": _vase,
+    "bowl": _bowl,
+    "candle": _candle,
+    "apple": _apple,
+    "teapot": _teapot,
+    "carton": _carton,
+    "gift": _gift,
+    "plain_ball": _ball,
+    "cone": _cone,
+    "bucket": _bucket,
+    "laptop": _laptop,
+    "monitor": _monitor,
+    "screen": _screen,
+    "sign": _sign,
+    "poster": _poster,
+    "clock": _clock,
+    "floor_lamp": _shade_lamp,
+    "tv_stand": _tv_stand,
+    "coffee_table": _coffee_table,
+    "suitcase": _suitcase,
+    "robot": _robot,
+    "trolley": _trolley,
+    "toy_car": _toy_car,
+    "cube": _cube,
+    "photo": _photo,
 }
 """Model name -> the function that builds its parts."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def build(model: str) -> Mesh:
     """The mesh of a model of `BUILDERS`."""
     return assemble(BUILDERS[model]())

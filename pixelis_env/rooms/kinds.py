@@ -39,23 +39,44 @@ KINDS: dict[str, Kind] = {
     "table": Kind(("table_dining", "table_round", "table_cloth"), _WOODS, "open", 0.62),
     "desk": Kind(("desk_plain",), _WOODS, "wall", 0.85, 0.75),
     "chair": Kind(
-        ("chair_banquet", "chair_shell", "chair_padded", "chair_osaka", "chair_cafe",
-         "chair_tulip"), _FABRICS, "open", turns=0.25),
+        (
+            "chair_banquet",
+            "chair_shell",
+            "chair_padded",
+            "chair_osaka",
+            "chair_cafe",
+            "chair_tulip",
+        ),
+        _FABRICS,
+        "open",
+        turns=0.25,
+    ),
     "office chair": Kind(("chair_office",), _FABRICS, "open", turns=0.6),
-    "stool": Kind(("stool_bar", "stool_shop"), _WOODS + ("red", "yellow"), "floor"),
+    "stool": Kind(("stool_bar", "stool_shop"), (*_WOODS, "red", "yellow"), "floor"),
     "bed": Kind(("bed_wood", "bed_wide", "bed_check"), _FABRICS, "wall", 0.0, 0.5),
     "bedside table": Kind(("bedside_table",), _WOODS, "wall", 0.85, 0.2),
     "wardrobe": Kind(("wardrobe",), ("white", "brown", "black", "blue", "green"), "wall", 0, 0.6),
     "cupboard": Kind(("cupboard",), (), "wall", 0.0, 0.5),
     "bookcase": Kind(("bookcase_tall",), _WOODS, "wall", 0.85),
-    "shelf": Kind(("shelf_cube",), _WOODS + ("red", "blue"), "wall", 0.85),
-    "cabinet": Kind(("cabinet_drawers", "cabinet_lower"), ("white", "red", "blue", "green",
-                    "yellow", "brown"), "wall", 0.85, 0.45),
-    "sink": Kind(("cabinet_sink",), ("white", "red", "blue", "green", "yellow", "brown"), "wall",
-                 0.0, 0.5),
+    "shelf": Kind(("shelf_cube",), (*_WOODS, "red", "blue"), "wall", 0.85),
+    "cabinet": Kind(
+        ("cabinet_drawers", "cabinet_lower"),
+        ("white", "red", "blue", "green", "yellow", "brown"),
+        "wall",
+        0.85,
+        0.45,
+    ),
+    "sink": Kind(
+        ("cabinet_sink",), ("white", "red", "blue", "green", "yellow", "brown"), "wall", 0.0, 0.5
+    ),
     "oven": Kind(("oven",), (), "wall", 0.0, 0.5),
-    "refrigerator": Kind(("fridge_double", "fridge_french"), ("white", "gray", "red", "blue",
-                         "black"), "wall", 0.0, 0.6),
+    "refrigerator": Kind(
+        ("fridge_double", "fridge_french"),
+        ("white", "gray", "red", "blue", "black"),
+        "wall",
+        0.0,
+        0.6,
+    ),
     "toilet": Kind(("toilet",), (), "wall", 0.0, 0.5),
     "washbasin": Kind(("washbasin",), (), "wall", 0.0, 0.5),
     "tv stand": Kind(("tv_stand",), _WOODS, "wall", 0.85, 0.4),
@@ -66,11 +87,13 @@ KINDS: dict[str, Kind] = {
     "trash bin": Kind(("bin",), ("gray", "black", "blue", "green", "red"), "floor"),
     "crate": Kind(("crate",), (), "floor", 0.8),
     "barrel": Kind(("barrel",), (), "floor", 0.6),
-    "box": Kind(("carton", "tray_box"), ("brown", "blue", "green", "red", "yellow"), "floor",
-                turns=0.5),
+    "box": Kind(
+        ("carton", "tray_box"), ("brown", "blue", "green", "red", "yellow"), "floor", turns=0.5
+    ),
     "speaker": Kind(("speaker",), (), "floor"),
-    "floor lamp": Kind(("floor_lamp",), ("white", "yellow", "orange", "red", "blue", "green"),
-                       "floor"),
+    "floor lamp": Kind(
+        ("floor_lamp",), ("white", "yellow", "orange", "red", "blue", "green"), "floor"
+    ),
     "plant": Kind(("plant_tall",), (), "floor"),
     "guitar": Kind(("guitar",), ("red", "purple", "blue", "black", "orange"), "floor"),
     "rocking horse": Kind(("rocking_horse",), (), "floor", turns=1.0),
@@ -82,8 +105,11 @@ KINDS: dict[str, Kind] = {
     "monitor": Kind(("monitor",), (), "top", turns=0.15),
     "laptop": Kind(("laptop",), ("gray", "black", "white", "pink", "blue"), "top", turns=0.3),
     "lamp": Kind(("lamp_desk",), (), "top"),
-    "ball": Kind(("plain_ball", "basketball"), ("red", "orange", "yellow", "green", "blue",
-                 "purple", "pink"), "floor"),
+    "ball": Kind(
+        ("plain_ball", "basketball"),
+        ("red", "orange", "yellow", "green", "blue", "purple", "pink"),
+        "floor",
+    ),
     "teddy bear": Kind(("teddy",), ("brown", "pink", "blue", "white"), "top", turns=0.6),
     "mug": Kind(("mug",), _BRIGHT, "top", turns=3.1),
     "cup": Kind(("cup_paper",), _BRIGHT, "top", turns=3.1),
@@ -107,8 +133,11 @@ KINDS: dict[str, Kind] = {
     "photo": Kind(("photo",), _BRIGHT, "top", turns=0.5),
     "boots": Kind(("boots",), _BRIGHT, "floor", turns=0.6),
     "potty": Kind(("potty",), ("pink", "blue", "green", "yellow"), "floor", turns=0.6),
-    "sign": Kind(("sign",), ("white", "yellow", "red", "green", "blue", "orange", "black",
-                 "purple", "pink"), "panel"),
+    "sign": Kind(
+        ("sign",),
+        ("white", "yellow", "red", "green", "blue", "orange", "black", "purple", "pink"),
+        "panel",
+    ),
     "poster": Kind(("poster",), ("black", "white", "brown", "gray"), "panel"),
     "clock": Kind(("clock",), ("black", "white", "red", "blue", "green", "yellow"), "panel"),
     "screen": Kind(("screen",), (), "panel"),
@@ -119,20 +148,60 @@ KINDS: dict[str, Kind] = {
 """Every category a room can hold."""
 
 DETAILS = (
-    "mug", "book", "vase", "bowl", "candle", "teapot", "cup", "gift", "bottle", "cube", "handbag",
-    "headphones", "apple", "laptop",
+    "mug",
+    "book",
+    "vase",
+    "bowl",
+    "candle",
+    "teapot",
+    "cup",
+    "gift",
+    "bottle",
+    "cube",
+    "handbag",
+    "headphones",
+    "apple",
+    "laptop",
 )
 """Categories of the small, coloured things that a search asks for."""
 
 CLUTTER = (
-    "mug", "book", "books", "vase", "bowl", "candle", "apple", "teapot", "bottle", "cup", "cactus",
-    "flowerpot", "photo", "milk carton", "headphones", "cube", "gift", "lamp", "teddy bear", "fan",
-    "coffee maker", "laptop", "handbag",
+    "mug",
+    "book",
+    "books",
+    "vase",
+    "bowl",
+    "candle",
+    "apple",
+    "teapot",
+    "bottle",
+    "cup",
+    "cactus",
+    "flowerpot",
+    "photo",
+    "milk carton",
+    "headphones",
+    "cube",
+    "gift",
+    "lamp",
+    "teddy bear",
+    "fan",
+    "coffee maker",
+    "laptop",
+    "handbag",
 )
 """Categories that fill table tops."""
 
 FLOOR_CLUTTER = (
-    "ball", "box", "suitcase", "bucket", "boots", "potty", "traffic cone", "crate", "trash bin",
+    "ball",
+    "box",
+    "suitcase",
+    "bucket",
+    "boots",
+    "potty",
+    "traffic cone",
+    "crate",
+    "trash bin",
 )
 """Categories that fill the floor."""
 
@@ -140,70 +209,56 @@ MOVERS = ("ball", "robot vacuum", "trolley", "toy car", "suitcase", "box", "traf
 """Categories that can slide across a room."""
 
 
-@dataclass(frozen=True)
-class Theme:
-    """A sort of room.
-
-    Attributes:
-        must: Furniture placed first, in order: (category, fewest, most).
-        may: Furniture added while there is room, drawn without order.
-        floors: Floor patterns to draw from.
-    """
-
-    must: tuple[tuple[str, int, int], ...]
-    may: tuple[str, ...]
-    floors: tuple[str, ...] = ("planks", "parquet", "carpet")
-
-
-THEMES: dict[str, Theme] = {
-    "living": Theme(
-        (("sofa", 1, 2), ("tv stand", 1, 1), ("coffee table", 1, 1), ("armchair", 0, 2)),
-        ("bookcase", "plant", "floor lamp", "shelf", "speaker", "guitar", "bench", "table",
-         "stool", "cabinet", "ball", "chair", "armchair", "plant"),
-    ),
-    "lounge": Theme(
-        (("corner sofa", 1, 1), ("table", 1, 1), ("chair", 2, 4)),
-        ("bookcase", "plant", "floor lamp", "shelf", "speaker", "piano", "stool", "tv stand",
-         "armchair", "ball", "suitcase", "plant"),
-    ),
-    "bedroom": Theme(
-        (("bed", 1, 1), ("bedside table", 1, 2), ("wardrobe", 0, 1), ("chair", 1, 2)),
-        ("desk", "cupboard", "plant", "floor lamp", "shelf", "suitcase", "ball", "rocking horse",
-         "boots", "bookcase", "armchair", "box", "guitar"),
-        ("planks", "carpet", "carpet", "parquet"),
-    ),
-    "office": Theme(
-        (("desk", 1, 3), ("office chair", 1, 3), ("whiteboard", 0, 1), ("trash bin", 1, 1)),
-        ("bookcase", "plant", "shelf", "cabinet", "box", "fire extinguisher", "chair", "table",
-         "sofa", "trash bin", "suitcase", "floor lamp", "cabinet"),
-        ("carpet", "tiles", "planks"),
-    ),
-    "dining": Theme(
-        (("table", 1, 1), ("chair", 3, 6), ("refrigerator", 1, 1), ("cabinet", 1, 3)),
-        ("sink", "oven", "stool", "trash bin", "plant", "bench", "cabinet", "barrel", "bucket",
-         "stool", "box", "shelf"),
-        ("tiles", "checker", "planks"),
-    ),
-    "play": Theme(
-        (("piano", 0, 1), ("rocking horse", 1, 1), ("chair", 1, 3), ("shelf", 1, 2),
-         ("table", 1, 1)),
-        ("ball", "box", "guitar", "armchair", "plant", "crate", "barrel", "potty", "ball",
-         "traffic cone", "speaker", "cupboard", "bench"),
-    ),
-    "bath": Theme(
-        (("toilet", 1, 1), ("washbasin", 1, 1), ("radiator", 1, 1), ("stool", 1, 1)),
-        ("cabinet", "trash bin", "plant", "bucket", "bench", "shelf", "potty", "box"),
-        ("tiles", "checker"),
-    ),
-}
-"""The sorts of room that are drawn from."""
-
 WORDS = (
-    "EXIT", "OPEN", "CLOSED", "PUSH", "PULL", "STOP", "CAFE", "BAKERY", "LIBRARY", "OFFICE",
-    "STAFF", "LOBBY", "MUSIC", "GARDEN", "KITCHEN", "MARKET", "TICKETS", "STUDIO", "GALLERY",
-    "MUSEUM", "THEATRE", "HOTEL", "PHARMACY", "FLOWERS", "COFFEE", "PIZZA", "BOOKS", "GAMES",
-    "STAIRS", "PARKING", "RECEPTION", "MEETING", "QUIET", "DANGER", "CAUTION", "WELCOME",
-    "INFORMATION", "LOST AND FOUND", "NO ENTRY", "WET PAINT", "KEEP LEFT", "KEEP RIGHT",
-    "FIRST AID", "MIND THE STEP", "PLEASE WAIT", "ROOM", "GATE", "PLATFORM", "LEVEL", "LAB",
+    "EXIT",
+    "OPEN",
+    "CLOSED",
+    "PUSH",
+    "PULL",
+    "STOP",
+    "CAFE",
+    "BAKERY",
+    "LIBRARY",
+    "OFFICE",
+    "STAFF",
+    "LOBBY",
+    "MUSIC",
+    "GARDEN",
+    "KITCHEN",
+    "MARKET",
+    "TICKETS",
+    "STUDIO",
+    "GALLERY",
+    "MUSEUM",
+    "THEATRE",
+    "HOTEL",
+    "PHARMACY",
+    "FLOWERS",
+    "COFFEE",
+    "PIZZA",
+    "BOOKS",
+    "GAMES",
+    "STAIRS",
+    "PARKING",
+    "RECEPTION",
+    "MEETING",
+    "QUIET",
+    "DANGER",
+    "CAUTION",
+    "WELCOME",
+    "INFORMATION",
+    "LOST AND FOUND",
+    "NO ENTRY",
+    "WET PAINT",
+    "KEEP LEFT",
+    "KEEP RIGHT",
+    "FIRST AID",
+    "MIND THE STEP",
+    "PLEASE WAIT",
+    "ROOM",
+    "GATE",
+    "PLATFORM",
+    "LEVEL",
+    "LAB",
 )
 """Words that signs are made of; some get a number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,8 +112,20 @@ def assemble(parts: Sequence[Part]) -> Mesh:
 
 
 _BOX_FACES = np.array(
-    [[0, 2, 1], [0, 3, 2], [4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4],
-     [1, 2, 6], [1, 6, 5], [2, 3, 7], [2, 7, 6], [3, 0, 4], [3, 4, 7]]
+    [
+        [0, 2, 1],
+        [0, 3, 2],
+        [4, 5, 6],
+        [4, 6, 7],
+        [0, 1, 5],
+        [0, 5, 4],
+        [1, 2, 6],
+        [1, 6, 5],
+        [2, 3, 7],
+        [2, 7, 6],
+        [3, 0, 4],
+        [3, 4, 7],
+    ]
 )
 
 
@@ -123,12 +136,18 @@ def cuboid(
 ) -> Part:
     """An upright box; `center` is the centre of its foot."""
     x, y, z = center
-    l, w, h = size
-    flat = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [l / 2, w / 2] + [x, y]
+    length, w, h = size
+    flat = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array([length / 2, w / 2])
+    flat = flat + np.array([x, y])
     points = np.concatenate(
         [np.column_stack([flat, np.full(4, z)]), np.column_stack([flat, np.full(4, z + h)])]
     )
     return Part(points, _BOX_FACES, color)
+
+
+def shifted(points: np.ndarray, x: float, y: float, z: float) -> np.ndarray:
+    """Points (N, 3) moved by a step."""
+    return np.asarray(points + np.array([x, y, z]))
 
 
 def panel(
@@ -187,7 +206,7 @@ def lathe(
             )
             base += segments
     faces = []
-    for low, high in zip(rows[:-1], rows[1:], strict=True):
+    for low, high in itertools.pairwise(rows):
         low_next, high_next = np.roll(low, -1), np.roll(high, -1)
         faces.append(np.column_stack([low, low_next, high_next]))
         faces.append(np.column_stack([low, high_next, high]))

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .camera import CELL, CLEARANCE, FPS, Ground, Shot, make_camera, shake, sight
+from .camera import FPS, Shot, make_camera, shake, sight
+from .ground import CELL, CLEARANCE, Ground
 from .kinds import MOVERS
 from .layout import Layout, clash, hull
 from .scene import Camera, Motion, Placed
@@ -45,7 +46,7 @@ def add_movers(layout: Layout, count: int, n_frames: int, level: int) -> list[Mo
         a = np.array(placed.center)
         b = np.array([round(float(end_xy[0]), 4), round(float(end_xy[1]), 4), a[2]])
         centers = np.round(a + share * (b - a), 6)
-        centers[:first + 1], centers[last:] = a, b
+        centers[: first + 1], centers[last:] = a, b
         motions.append(Motion(placed.id, centers, np.full(n_frames, placed.yaw), first, last))
         lanes.append(np.concatenate([a[:2], b[:2], [math.hypot(*item.size[:2]) / 2]]))
     return motions
@@ -113,8 +114,11 @@ def watch_camera(
     """
     rng, n = layout.rng, shot.n_frames
     ground = Ground(layout.width, layout.depth, layout.objects)
-    swept = [hull(*c, layout.objects[m.object_id - 1].size, 0.0)
-             for m in motions for c in m.centers[::4]]
+    swept = [
+        hull(c[0], c[1], c[2], layout.objects[m.object_id - 1].size, 0.0)
+        for m in motions
+        for c in m.centers[::4]
+    ]
     # Centres every few frames, as objects of their own, tell whether a place sees the whole path.
     probes: list[Placed] = []
     for motion in motions:

@@ -20,8 +20,11 @@ _CHUNK = 1 << 20
 
 
 def rasterize(
-    triangles: np.ndarray, origin: np.ndarray, rays: np.ndarray,
-    axes: tuple[np.ndarray, np.ndarray, np.ndarray], focal: float,
+    triangles: np.ndarray,
+    origin: np.ndarray,
+    rays: np.ndarray,
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    focal: float,
 ) -> Hits:
     """Nearest triangle at every pixel centre.
 
@@ -47,8 +50,12 @@ def rasterize(
     a0, b0 = (0.5 - width / 2) / focal, (0.5 - height / 2) / focal
     step = 1.0 / focal
     plane = np.stack(
-        [plane[..., 0] * step, plane[..., 1] * step,
-         plane[..., 2] + plane[..., 0] * a0 + plane[..., 1] * b0], -1,
+        [
+            plane[..., 0] * step,
+            plane[..., 1] * step,
+            plane[..., 2] + plane[..., 0] * a0 + plane[..., 1] * b0,
+        ],
+        -1,
     )
     box = _screen_boxes(corner, axes, focal, width, height)
     usable &= (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
@@ -71,8 +78,12 @@ def rasterize(
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack(
-        [a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1], a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
-         a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]], 1,
+        [
+            a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
+            a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
+            a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
+        ],
+        1,
     )
 
 
@@ -81,7 +92,10 @@ def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _screen_boxes(
-    corner: np.ndarray, axes: tuple[np.ndarray, np.ndarray, np.ndarray], focal: float, width: int,
+    corner: np.ndarray,
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    focal: float,
+    width: int,
     height: int,
 ) -> np.ndarray:
     """int (T, 4): x0, y0, x1, y1 (exclusive) of the pixels a triangle may cover."""
@@ -116,7 +130,11 @@ def _draw_wide(
 
 
 def _draw_small(
-    small: np.ndarray, plane: np.ndarray, box: np.ndarray, width: int, best: np.ndarray,
+    small: np.ndarray,
+    plane: np.ndarray,
+    box: np.ndarray,
+    width: int,
+    best: np.ndarray,
     tri: np.ndarray,
 ) -> None:
     """Test many triangles at once, those with boxes of like size together."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import STRUCTURE, Soup, join, object_soup, shell_soup
-from .scene import Placed, Scene
+from .geometry import STRUCTURE, join, object_soup, shell_soup
 from .raster import rasterize
+from .scene import Placed, Scene
 from .shading import Shader, Surface, surface
 from .textures import Atlas
 from .tracer import Hits, Tracer
@@ -143,8 +143,11 @@ class Renderer:
                 triangles = np.concatenate([triangles, self._mover_triangles(index)])
             camera = self._scene.camera
             hits = rasterize(
-                triangles, self.origin(index), rays.reshape(3, height, width),
-                camera.axes(index), camera.focal * width / camera.width,
+                triangles,
+                self.origin(index),
+                rays.reshape(3, height, width),
+                camera.axes(index),
+                camera.focal * width / camera.width,
             )
         else:
             hits = self._trace(index, rays)
@@ -202,8 +205,9 @@ class Renderer:
         lit = [self._shader.lamp(k, s) * part for k, part in enumerate(shade)]
         base = self._shader.color(s, lit, moved)
         if self._tracer is not None:
-            rows = _edges(base.reshape(3, view.height, view.width),
-                          label.reshape(view.height, view.width))
+            rows = _edges(
+                base.reshape(3, view.height, view.width), label.reshape(view.height, view.width)
+            )
             if len(rows):
                 base[:, rows] = self._resample(index, view, rows, label, shade, moved)
         base += np.float32(0.5)
@@ -260,8 +264,13 @@ class Renderer:
         return _soften(view, label % 7, seen, asked.astype(np.float32), pattern.mine)
 
     def _resample(
-        self, index: int, view: View, rows: np.ndarray, label: np.ndarray,
-        shade: list[np.ndarray], moved: list[Placed],
+        self,
+        index: int,
+        view: View,
+        rows: np.ndarray,
+        label: np.ndarray,
+        shade: list[np.ndarray],
+        moved: list[Placed],
     ) -> np.ndarray:
         """Colours (3, len(rows)) of pixels seen through four rays each.
 
@@ -269,9 +278,7 @@ class Renderer:
         same surface.
         """
         y, x = np.divmod(rows, view.width)
-        rays = self.rays(
-            index, x[:, None] + _CORNERS[0], y[:, None] + _CORNERS[1], view.width
-        )
+        rays = self.rays(index, x[:, None] + _CORNERS[0], y[:, None] + _CORNERS[1], view.width)
         hits = self._trace(index, rays)
         self._close(index, rays, hits)
         pixel = self._scene.camera.width / self._scene.camera.focal / view.width / 2

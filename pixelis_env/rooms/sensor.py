@@ -31,9 +31,9 @@ def expose(
     angle = float(rng.uniform(0, math.pi))
     out = image.astype(np.float32)
     if sensor.motion * scale > 1.0:
-        out = cv2.filter2D(out, -1, _line(sensor.motion * scale, angle))
+        out = np.asarray(cv2.filter2D(out, -1, _line(sensor.motion * scale, angle)), np.float32)
     if sensor.defocus * scale > 0.2:
-        out = cv2.GaussianBlur(out, (0, 0), sensor.defocus * scale)
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), sensor.defocus * scale), np.float32)
     if sensor.noise:
         out = out + np.float32(sensor.noise) * rng.standard_normal(out.shape, np.float32)
     return np.asarray((out + np.float32(0.5)).clip(0, 255).astype(np.uint8))

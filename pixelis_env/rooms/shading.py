@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Ground
 from .geometry import Soup
+from .ground import Ground
 from .scene import Placed, Room
 from .textures import Atlas
 
@@ -62,8 +62,14 @@ class Surface:
 
 
 def surface(
-    soup: Soup, origin: np.ndarray, rays: np.ndarray, tri: np.ndarray, depth: np.ndarray,
-    u: np.ndarray, v: np.ndarray, pixel: float,
+    soup: Soup,
+    origin: np.ndarray,
+    rays: np.ndarray,
+    tri: np.ndarray,
+    depth: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    pixel: float,
 ) -> Surface:
     """Positions and normals of hits.
 
@@ -96,8 +102,16 @@ def surface(
     # a little soft across, no shimmer.
     footprint = np.float32(pixel) * depth * ray / np.sqrt(cosine)
     return Surface(
-        tri, origin[0] + depth * dx, origin[1] + depth * dy, origin[2] + depth * dz,
-        nx * turn, ny * turn, nz * turn, u, v, footprint,
+        tri,
+        origin[0] + depth * dx,
+        origin[1] + depth * dy,
+        origin[2] + depth * dz,
+        nx * turn,
+        ny * turn,
+        nz * turn,
+        u,
+        v,
+        footprint,
     )
 
 
@@ -144,8 +158,10 @@ class Shader:
             s.footprint[rows] * soup.scale[tri],
         )
         indirect = self._occlusion(s, moved) * (
-            np.float32(0.9) + np.float32(0.1) * s.nz
-            + np.float32(0.05) * s.nx + np.float32(0.03) * s.ny
+            np.float32(0.9)
+            + np.float32(0.1) * s.nz
+            + np.float32(0.05) * s.nx
+            + np.float32(0.03) * s.ny
         )
         glow = soup.glow[s.tri]
         out = np.empty((3, len(s.tri)), np.float32)
@@ -180,7 +196,8 @@ class Shader:
         open_[floor] *= self._contact_at(s.x[floor], s.y[floor])
         for item in moved:
             c, t = np.float32(np.cos(item.yaw)), np.float32(np.sin(item.yaw))
-            px, py = s.x[floor] - np.float32(item.center[0]), s.y[floor] - np.float32(item.center[1])
+            px = s.x[floor] - np.float32(item.center[0])
+            py = s.y[floor] - np.float32(item.center[1])
             a = np.maximum(np.abs(px * c + py * t) - np.float32(item.size[0] / 2), 0)
             b = np.maximum(np.abs(py * c - px * t) - np.float32(item.size[1] / 2), 0)
             near = np.exp(np.sqrt(a * a + b * b) * np.float32(-1 / 0.12))

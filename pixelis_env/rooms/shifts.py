@@ -97,10 +97,15 @@ def shift_sensor(rng: np.random.Generator, width: int) -> Sensor:
     """Out-of-focus or motion blur, with sensor noise."""
     unit = width / 320
     if rng.random() < 0.5:
-        return Sensor(defocus=round(float(rng.uniform(0.8, 1.5)) * unit, 3),
-                      noise=round(float(rng.uniform(4, 9)), 2))
-    return Sensor(motion=round(float(rng.uniform(4, 9)) * unit, 3),
-                  defocus=round(0.4 * unit, 3), noise=round(float(rng.uniform(5, 11)), 2))
+        return Sensor(
+            defocus=round(float(rng.uniform(0.8, 1.5)) * unit, 3),
+            noise=round(float(rng.uniform(4, 9)), 2),
+        )
+    return Sensor(
+        motion=round(float(rng.uniform(4, 9)) * unit, 3),
+        defocus=round(0.4 * unit, 3),
+        noise=round(float(rng.uniform(5, 11)), 2),
+    )
 
 
 def shift_fonts(objects: tuple[Placed, ...], rng: np.random.Generator) -> tuple[Placed, ...]:

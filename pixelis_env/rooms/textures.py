@@ -20,9 +20,9 @@ _PAD = 2
 def linear(rgb: np.ndarray) -> np.ndarray:
     """sRGB 0..255 to linear 0..1, float32, same shape."""
     value = np.asarray(rgb, np.float32) / np.float32(255)
-    return np.where(
-        value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4
-    ).astype(np.float32)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(
+        np.float32
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,10 @@ class Atlas:
         x[:n] = at[:, 0] + u * at[:, 2]
         y[:n] = at[:, 1] + v * at[:, 3]
         out = cv2.remap(
-            self._image, x.reshape(-1, wide), y.reshape(-1, wide), cv2.INTER_LINEAR,
+            self._image,
+            x.reshape(-1, wide),
+            y.reshape(-1, wide),
+            cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
         return np.asarray(out).reshape(-1, 3)[:n]
@@ -285,7 +288,17 @@ def _terrazzo(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int)
 
 
 _PATTERNS = {
-    "planks": _planks, "parquet": _parquet, "tiles": _tiles, "checker": _checker,
-    "carpet": _carpet, "paint": _paint, "stripes": _stripes, "damask": _damask, "brick": _brick,
-    "panel": _panel, "dots": _dots, "zigzag": _zigzag, "terrazzo": _terrazzo,
+    "planks": _planks,
+    "parquet": _parquet,
+    "tiles": _tiles,
+    "checker": _checker,
+    "carpet": _carpet,
+    "paint": _paint,
+    "stripes": _stripes,
+    "damask": _damask,
+    "brick": _brick,
+    "panel": _panel,
+    "dots": _dots,
+    "zigzag": _zigzag,
+    "terrazzo": _terrazzo,
 }

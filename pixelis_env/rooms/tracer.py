@@ -57,6 +57,4 @@ class Tracer:
         """bool (N,): whether nothing stands between an origin and origin + direction."""
         # Without distances Embree would count the walls behind the lamp.
         reach = np.full(len(origins), 0.999, np.float32)
-        return np.asarray(
-            self._scene.run(origins, directions, reach, query="OCCLUDED") == -1
-        )
+        return np.asarray(self._scene.run(origins, directions, reach, query="OCCLUDED") == -1)

@@ -93,7 +93,7 @@ class RoomVideo(Media):
             kept = self._kept[kind]
             if key in kept:
                 kept.move_to_end(key)
-                return kept[key]  # type: ignore[no-any-return]
+                return kept[key]
             value = make()
             kept[key] = value
             while len(kept) > _KEEP[kind]:

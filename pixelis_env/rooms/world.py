@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from .camera import Shot, walk_camera
-from .kinds import DETAILS, THEMES
-from .layout import Hull, Layout, clutter, furnish, hull
+from .furnish import clutter, furnish
+from .kinds import DETAILS
+from .layout import Hull, Layout, hull
 from .motion import add_movers, watch_camera
 from .scene import SHIFTS, Camera, Motion, Room, Scene, Sensor
 from .shifts import (
@@ -22,6 +23,7 @@ from .shifts import (
     shift_texture,
 )
 from .style import draw_style
+from .themes import THEMES
 
 SHOTS = {
     1: Shot(70, 320, 240, 74.0, 1.5, math.radians(-19), 0.6),
@@ -142,8 +144,13 @@ def _ways(layout: Layout, camera: Camera, motions: tuple[Motion, ...]) -> list[H
 
 
 def _finish(
-    seed: int, shift: str, layout: Layout, camera: Camera, motions: tuple[Motion, ...],
-    key: tuple[int, ...], changed: np.random.Generator,
+    seed: int,
+    shift: str,
+    layout: Layout,
+    camera: Camera,
+    motions: tuple[Motion, ...],
+    key: tuple[int, ...],
+    changed: np.random.Generator,
 ) -> Scene:
     """Dress the chosen layout and apply a shift of looks."""
     level = key[1]
@@ -165,17 +172,21 @@ def _finish(
         sensor = shift_sensor(changed, camera.width)
     elif shift == "fonts":
         objects = shift_fonts(objects, changed)
-    room = Room(
-        layout.width, layout.depth, layout.height, objects, style, tuple(layout.openings)
-    )
+    room = Room(layout.width, layout.depth, layout.height, objects, style, tuple(layout.openings))
     return Scene(seed, level, shift, room, camera, motions, sensor)
 
 
 def _drawing_from(layout: Layout, rng: np.random.Generator) -> Layout:
     """A copy of the layout that draws from another stream."""
     return Layout(
-        rng, layout.width, layout.depth, layout.height, list(layout.objects),
-        list(layout.openings), list(layout.kept), list(layout.hulls),
+        rng,
+        layout.width,
+        layout.depth,
+        layout.height,
+        list(layout.objects),
+        list(layout.openings),
+        list(layout.kept),
+        list(layout.hulls),
     )
 
 

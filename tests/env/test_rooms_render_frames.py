@@ -34,19 +34,25 @@ def video() -> RoomVideo:
 
 def test_the_contract_of_a_medium(video: RoomVideo) -> None:
     frame = video.frame(5)
-    assert frame.shape == (video.height, video.width, 3) and frame.dtype == np.uint8
-    assert frame.flags.c_contiguous and not frame.flags.writeable
-    assert video.times[0] == 0.0 and video.duration == pytest.approx(video.n_frames / 10)
+    assert frame.shape == (video.height, video.width, 3)
+    assert frame.dtype == np.uint8
+    assert frame.flags.c_contiguous
+    assert not frame.flags.writeable
+    assert video.times[0] == 0.0
+    assert video.duration == pytest.approx(video.n_frames / 10)
     assert video.index_at(0.35) == 3
     with pytest.raises(IndexError, match=f"0..{video.n_frames - 1}"):
         video.frame(video.n_frames)
     with pytest.raises(ValueError, match="choose one of"):
         RoomVideo(video.scene, "opengl")
     ids, depth = video.ids(5), video.depth(5)
-    assert ids.dtype == np.int32 and depth.dtype == np.float32
+    assert ids.dtype == np.int32
+    assert depth.dtype == np.float32
     assert ids.shape == depth.shape == frame.shape[:2]
-    assert 0 <= ids.min() and ids.max() <= len(video.scene.room.objects)
-    assert depth.min() > 0.02 and depth.max() < 20
+    assert ids.min() >= 0
+    assert ids.max() <= len(video.scene.room.objects)
+    assert depth.min() > 0.02
+    assert depth.max() < 20
 
 
 @needs_embree
@@ -75,7 +81,8 @@ def test_rasteriser_on_a_triangle_through_the_camera_plane() -> None:
     inside = (y > 0) & (py < 9 - 2 * np.abs(px))
     edge = np.abs(py - (9 - 2 * np.abs(px))) < 1e-3
     got = hits.tri.reshape(height, width) == 0
-    assert (got == inside)[~edge].all() and inside.any()
+    assert (got == inside)[~edge].all()
+    assert inside.any()
     assert np.allclose(hits.depth.reshape(height, width)[got], depth[got], rtol=1e-5)
 
 
@@ -96,8 +103,14 @@ def test_ids_match_boxes(video: RoomVideo) -> None:
             item = scene.at(int(object_id), index)
             offset = points - item.center
             c, s = np.cos(item.yaw), np.sin(item.yaw)
-            local = np.stack([offset[:, 0] * c + offset[:, 1] * s,
-                              offset[:, 1] * c - offset[:, 0] * s, offset[:, 2]], 1)
+            local = np.stack(
+                [
+                    offset[:, 0] * c + offset[:, 1] * s,
+                    offset[:, 1] * c - offset[:, 0] * s,
+                    offset[:, 2],
+                ],
+                1,
+            )
             assert (np.abs(local) <= np.array(item.size) / 2 + 2e-3).all(), item
 
 
@@ -113,7 +126,8 @@ def test_boxes_follow_motion() -> None:
                 continue
             seen += 1
             low, high = xy.min(0) - 1, xy.max(0) + 1
-            assert (box[:2] >= low).all() and (box[2:] <= high).all()
+            assert (box[:2] >= low).all()
+            assert (box[2:] <= high).all()
             assert video.mask(index, motion.object_id).sum() > 0
         assert seen >= 5
         counts = video.visible()[motion.start : motion.end + 1, motion.object_id]
@@ -149,12 +163,15 @@ def test_details_and_signs_get_seen() -> None:
         counts = video.visible(2, 160)
         for item in video.scene.room.objects:
             if item.category == "sign":
-                boxes = [video.object_box(int(k) * 2, item.id)
-                         for k in np.argsort(-counts[:, item.id])[:16:3]]
+                boxes = [
+                    video.object_box(int(k) * 2, item.id)
+                    for k in np.argsort(-counts[:, item.id])[:16:3]
+                ]
                 heights.append(max(b[3] - b[1] for b in boxes if b is not None))
             elif item.category in ("mug", "vase", "bowl", "gift"):
                 pixels.append(counts[:, item.id].max() * 4)
-    assert np.median(pixels) > 100 and np.median(heights) > 24
+    assert np.median(pixels) > 100
+    assert np.median(heights) > 24
 
 
 def test_same_bytes_again_pickled_and_threaded(video: RoomVideo) -> None:
@@ -167,7 +184,8 @@ def test_same_bytes_again_pickled_and_threaded(video: RoomVideo) -> None:
     blob = pickle.dumps(video)
     assert len(blob) < 100_000, "geometry and caches must stay behind"
     copy = pickle.loads(blob)
-    assert copy.digest == video.digest and _sha(copy.thumbnail(33, 112)) == thumb
+    assert copy.digest == video.digest
+    assert _sha(copy.thumbnail(33, 112)) == thumb
     got: dict[int, str] = {}
     threads = [
         threading.Thread(target=lambda i=i: got.update({i: _sha(copy.frame(i))})) for i in want
@@ -234,7 +252,8 @@ def test_thumbnails_resemble_frames(video: RoomVideo) -> None:
 
     for index in (0, 40):
         thumb = video.thumbnail(index, 112)
-        assert thumb.shape == (84, 112, 3) and not thumb.flags.writeable
+        assert thumb.shape == (84, 112, 3)
+        assert not thumb.flags.writeable
         shrunk = cv2.resize(video.frame(index), (112, 84), interpolation=cv2.INTER_AREA)
         assert np.abs(shrunk.astype(int) - thumb).mean() < 4
     with pytest.raises(ValueError, match="at least 1"):
@@ -262,8 +281,17 @@ def test_sign_text_is_drawn() -> None:
     from pixelis_env.rooms.drawing import draw_face
 
     def face(text: str, **kwargs: object) -> np.ndarray:
-        item = Placed(1, "sign", "sign", (0, 0, 1.5), (0.9, 0.024, 0.34), 0.0, "white", text,
-                      lettering=Lettering(**kwargs))  # type: ignore[arg-type]
+        item = Placed(
+            1,
+            "sign",
+            "sign",
+            (0, 0, 1.5),
+            (0.9, 0.024, 0.34),
+            0.0,
+            "white",
+            text,
+            lettering=Lettering(**kwargs),
+        )  # type: ignore[arg-type]
         return draw_face(item).levels[0]
 
     plain = face("EXIT")
@@ -294,14 +322,27 @@ def test_every_category_renders() -> None:
     scene = make_scene(1, n_frames=2)
     room = dataclasses.replace(scene.room, width=8.0, depth=8.0, openings=())
     camera = dataclasses.replace(
-        scene.camera, position=np.array([[4.0, 1.0, 1.2]] * 2), yaw=np.full(2, np.pi / 2),
-        pitch=np.full(2, -0.1), width=96, height=72,
+        scene.camera,
+        position=np.array([[4.0, 1.0, 1.2]] * 2),
+        yaw=np.full(2, np.pi / 2),
+        pitch=np.full(2, -0.1),
+        width=96,
+        height=72,
     )
     for category, kind in KINDS.items():
         for model in kind.models:
             size = usual_size(model)
-            item = Placed(1, category, model, (4.0, 4.2, size[2] / 2 + 0.4), size, 0.0, "red",
-                          rgb=(200, 40, 40), pattern=5)
+            item = Placed(
+                1,
+                category,
+                model,
+                (4.0, 4.2, size[2] / 2 + 0.4),
+                size,
+                0.0,
+                "red",
+                rgb=(200, 40, 40),
+                pattern=5,
+            )
             alone = dataclasses.replace(
                 scene, room=dataclasses.replace(room, objects=(item,)), camera=camera
             )
