@@ -12,7 +12,7 @@ BACKENDS: dict[str, dict[str, str]] = {
         "oracle": "pixelis_env.tools.backends.oracle:OracleSegmenter",
     },
     "track": {
-        "ncc": "pixelis_env.tools.backends.ncc:NCCTracker",
+        "flow": "pixelis_env.tools.backends.flow:FlowTracker",
         "oracle": "pixelis_env.tools.backends.oracle:OracleTracker",
     },
     "read_text": {
@@ -28,7 +28,7 @@ BACKENDS: dict[str, dict[str, str]] = {
 
 DEFAULTS: dict[str, str] = {
     "segment": "grabcut",
-    "track": "ncc",
+    "track": "flow",
     "read_text": "rapidocr",
     "localize": "scan",
 }
