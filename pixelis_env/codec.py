@@ -5,7 +5,7 @@ One field means one thing in every operation:
 | field | meaning |
 |---|---|
 | `op` | index into `actions.OPS` |
-| `source` | number of the evidence to work on (zoom, segment, read_text: `source`; track, localize: `target`) |
+| `source` | id of the evidence to work on (zoom, segment, read_text: `source`; track, localize: `target`) |
 | `targets` | evidence to measure (properties) or that the answer rests on (answer) |
 | `prompt` | 0 = the whole view, 1 = the box, 2 = the box's centre point |
 | `box` | two opposite corners, unit coordinates of the view |
@@ -50,6 +50,9 @@ LETTER, NUMBER, FREE_TEXT, TIME, SOURCE = 0, 1, 2, 3, 4
 # The flat form's grid: box corners in twentieths of the view, times in 32nds of the clip, and the
 # answers A..Z, whole numbers 0..20, 43 numbers spaced evenly in logarithm, the time, the source.
 _GRID, _TICKS = 20, 32
+# Evidence is named by age there: k = the k-th newest (the medium, if there are fewer), and 0 = the
+# medium as a source, none as cited or measured evidence. Absolute ids would make nearly every random action name evidence that is not there.
+_NEWEST = 4
 _NUMBERS: NDArray[np.float64] = np.concatenate(
     [np.arange(21.0), [float(f"{v:.3g}") for v in np.geomspace(0.1, 5000.0, 43)]]
 )
@@ -221,20 +224,22 @@ class FlatCodec:
 
     def __init__(self, codec: DictCodec) -> None:
         self._codec = codec
-        slots = codec.slots
-        corners, times = [_GRID + 1] * 4, [_TICKS + 1] * 2
-        # op, source, cited/measured evidence (0 = none), prompt, timed, query, box, time, answer
-        sizes = [len(OPS), slots, slots + 1, 3, 2, 2, *corners, *times, _ANSWERS]
+        ages, corners, times = _NEWEST + 1, [_GRID + 1] * 4, [_TICKS + 1] * 2
+        # op, source, cited/measured evidence, prompt, timed, query, box, time, answer
+        sizes = [len(OPS), ages, ages, 3, 2, 2, *corners, *times, _ANSWERS]
         self.space = spaces.MultiDiscrete(sizes)
 
-    def unflatten(self, flat: NDArray[np.integer[Any]]) -> dict[str, Any]:
+    def unflatten(self, flat: NDArray[np.integer[Any]], workspace: Workspace) -> dict[str, Any]:
         """The structured action of a flat one."""
         op, source, target, prompt, timed, query, *rest = (int(v) for v in flat)
         data = self._codec.empty()
-        data |= {"op": np.int64(op), "source": np.int64(source), "prompt": np.int64(prompt)}
-        data |= {"timed": np.int64(timed), "query": np.int64(query)}
+        data |= {
+            "op": np.int64(op),
+            "source": np.int64(max(0, len(workspace) - source) if source else 0),
+        }
+        data |= {"prompt": np.int64(prompt), "timed": np.int64(timed), "query": np.int64(query)}
         if target:
-            data["targets"][target - 1] = 1
+            data["targets"][max(0, len(workspace) - target)] = 1
         data["box"] = np.float32(np.asarray(rest[:4]) / _GRID)
         data["time"] = np.float32(np.asarray(rest[4:6]) / _TICKS)
         answer = rest[6]
@@ -248,11 +253,12 @@ class FlatCodec:
             data["answer"] = np.int64(TIME if answer == _ANSWERS - 2 else SOURCE)
         return data
 
-    def flatten(self, data: Mapping[str, Any]) -> NDArray[np.int64]:
+    def flatten(self, data: Mapping[str, Any], workspace: Workspace) -> NDArray[np.int64]:
         """The flat action nearest to a structured one; the inverse of `unflatten` on its grid.
 
         Raises:
-            ValueError: The flat space cannot say it: a text, or more than one cited evidence.
+            ValueError: The flat space cannot say it: a text, more than one cited evidence, or
+                evidence that is neither the medium nor among the newest four.
         """
         targets = np.flatnonzero(data["targets"])
         kind, query = int(data["answer"]), int(data["query"])
@@ -265,12 +271,20 @@ class FlatCodec:
             answer = 26 + int(np.argmin(np.abs(_NUMBERS - number)))
         else:
             answer = _ANSWERS - (2 if kind == TIME else 1)
-        head = [int(data[key]) for key in ("op", "source")]
-        head += [int(targets[0]) + 1 if len(targets) else 0]
+        source = int(data["source"])
+        head = [int(data["op"]), _age(source, workspace) if source else 0]
+        head += [_age(int(targets[0]), workspace) if len(targets) else 0]
         head += [int(data[key]) for key in ("prompt", "timed", "query")]
         box = np.rint(np.asarray(data["box"], np.float64) * _GRID).astype(int)
         time = np.rint(np.asarray(data["time"], np.float64) * _TICKS).astype(int)
         return np.array([*head, *box, *time, answer], np.int64)
+
+
+def _age(slot: int, workspace: Workspace) -> int:
+    age = len(workspace) - slot
+    if not 1 <= age <= _NEWEST:
+        raise ValueError(f"the flat space names e0 and the newest {_NEWEST}, not e{slot}")
+    return age
 
 
 def _member(space: spaces.Space[Any], value: Any) -> bool:

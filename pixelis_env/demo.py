@@ -61,9 +61,9 @@ def play_rooms(out: Path, episodes: int, seed: int) -> None:
     rows = []
     for name in ("oracle", "random"):
         total = _Tally()
-        for kind in TYPES.values():
+        for number, kind in enumerate(TYPES.values()):
             env = FlatAction(PixelisEnv(family=kind.family, types=[kind.name]))
-            env.action_space.seed(seed)
+            env.action_space.seed(seed + number)
             tally = _Tally()
             for episode in range(episodes):
                 picture = out / name / kind.name if episode == 0 else None

@@ -66,7 +66,7 @@ class FlatAction(gym.Wrapper[Any, Any, Any, Any]):
         """Carries out a flat action; what is not in the action space is an invalid call."""
         array = np.asarray(action)
         if array.dtype.kind in "iu" and self.flat.space.contains(array):
-            structured: Any = self.flat.unflatten(array)
+            structured: Any = self.flat.unflatten(array, _pixelis(self.env).workspace)
         else:
             structured = Malformed(reason=f"the flat action is not in {self.flat.space}"[:1000])
         observation, reward, terminated, truncated, info = self.env.step(structured)

@@ -19,6 +19,7 @@ from pixelis_env.actions import (
 from pixelis_env.codec import DictCodec, FlatCodec
 from pixelis_env.coordinates import Frame, Region
 from pixelis_env.errors import InvalidCall
+from pixelis_env.evidence import ToolError
 from pixelis_env.media import ArrayMedia
 from pixelis_env.workspace import Workspace
 from tests.env.strategies import actions
@@ -58,14 +59,30 @@ def test_the_dict_space_round_trips(action) -> None:
     assert CODEC.decode(data, Workspace(MEDIA)) == action
 
 
-@given(st.integers(0, 2**32 - 1))
+def grown(steps: int) -> Workspace:
+    workspace = Workspace(MEDIA)
+    for _ in range(steps):
+        workspace.add(ToolError(message="x"))
+    return workspace
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, MAX_STEPS - 1))
 @settings(max_examples=200)
-def test_the_flat_space_round_trips_on_its_grid(seed: int) -> None:
+def test_the_flat_space_round_trips_on_its_grid(seed: int, steps: int) -> None:
     FLAT.space.seed(seed)
-    data = FLAT.unflatten(FLAT.space.sample())
+    workspace = grown(steps)
+    data = FLAT.unflatten(FLAT.space.sample(), workspace)
     assert CODEC.space.contains(data)
-    again = FLAT.unflatten(FLAT.flatten(data))
+    again = FLAT.unflatten(FLAT.flatten(data, workspace), workspace)
     assert all(np.array_equal(data[key], again[key]) for key in data)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, MAX_STEPS - 1))
+def test_a_flat_action_names_only_evidence_that_is_there(seed: int, steps: int) -> None:
+    FLAT.space.seed(seed)
+    data = FLAT.unflatten(FLAT.space.sample(), grown(steps))
+    assert data["source"] <= steps
+    assert not data["targets"][steps + 1 :].any()
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -86,7 +103,11 @@ def test_the_spaces_offer_every_operation_with_valid_arguments() -> None:
     seen = set()
     for _ in range(400):
         try:
-            seen.add(CODEC.decode(FLAT.unflatten(FLAT.space.sample()), Workspace(MEDIA)).op)
+            seen.add(
+                CODEC.decode(
+                    FLAT.unflatten(FLAT.space.sample(), Workspace(MEDIA)), Workspace(MEDIA)
+                ).op
+            )
         except InvalidCall:
             continue
     assert seen == set(OPS)
@@ -146,7 +167,7 @@ def test_the_flat_numbers_come_out_as_written() -> None:
     for answer in range(26, FLAT.space.nvec[-1] - 2):
         flat = np.zeros(len(FLAT.space.nvec), np.int64)
         flat[0], flat[-1] = OPS.index("answer"), answer
-        written.add(CODEC.decode(FLAT.unflatten(flat), Workspace(MEDIA)).text)
+        written.add(CODEC.decode(FLAT.unflatten(flat, Workspace(MEDIA)), Workspace(MEDIA)).text)
     assert {str(n) for n in range(21)} <= written
     assert {"0.1", "5000"} <= written
 

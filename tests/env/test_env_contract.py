@@ -169,7 +169,7 @@ def _flat_env() -> gym.Env:
 def _zoom_flat(env: FlatAction) -> np.ndarray:
     data = env.unwrapped.codec.empty()
     data |= {"prompt": np.int64(1), "box": np.float32([0.25, 0.25, 0.75, 0.75])}
-    return env.flat.flatten(data)
+    return env.flat.flatten(data, env.unwrapped.workspace)
 
 
 def test_two_processes_and_hash_seeds_write_the_same_bytes() -> None:
