@@ -51,7 +51,8 @@ LETTER, NUMBER, FREE_TEXT, TIME, SOURCE = 0, 1, 2, 3, 4
 # answers A..Z, whole numbers 0..20, 43 numbers spaced evenly in logarithm, the time, the source.
 _GRID, _TICKS = 20, 32
 # Evidence is named by age there: k = the k-th newest (the medium, if there are fewer), and 0 = the
-# medium as a source, none as cited or measured evidence. Absolute ids would make nearly every random action name evidence that is not there.
+# medium as a source, none as cited or measured evidence. Absolute ids would make nearly every
+# random action name evidence that is not there.
 _NEWEST = 4
 _NUMBERS: NDArray[np.float64] = np.concatenate(
     [np.arange(21.0), [float(f"{v:.3g}") for v in np.geomspace(0.1, 5000.0, 43)]]
@@ -233,10 +234,8 @@ class FlatCodec:
         """The structured action of a flat one."""
         op, source, target, prompt, timed, query, *rest = (int(v) for v in flat)
         data = self._codec.empty()
-        data |= {
-            "op": np.int64(op),
-            "source": np.int64(max(0, len(workspace) - source) if source else 0),
-        }
+        slot = max(0, len(workspace) - source) if source else 0
+        data |= {"op": np.int64(op), "source": np.int64(slot)}
         data |= {"prompt": np.int64(prompt), "timed": np.int64(timed), "query": np.int64(query)}
         if target:
             data["targets"][max(0, len(workspace) - target)] = 1
