@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass
 
 import numpy as np
+
+_first_use = threading.Lock()
+_single = False
 
 
 def available() -> bool:
@@ -33,6 +38,36 @@ class Hits:
     v: np.ndarray
 
 
+def _stay_single() -> None:
+    """Keep Embree from starting worker threads in this process.
+
+    A process forked while such a worker holds a lock inherits the lock for ever: vector
+    environments would hang now and then. Embree's scheduler counts the processors of its first
+    caller and starts one worker fewer, so that caller is shown one processor. Rooms are small;
+    what scales here is processes.
+    """
+    global _single
+    with _first_use:
+        if _single:
+            return
+        _single = True
+        if not hasattr(os, "sched_setaffinity"):
+            return
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
+        mine = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(mine)})
+        try:
+            scene = EmbreeScene()
+            kept = TriangleMesh(scene, np.eye(3, dtype=np.float32)[None])
+            ray = np.ones((1, 3), np.float32)
+            scene.run(ray, ray)
+            del kept
+        finally:
+            os.sched_setaffinity(0, mine)
+
+
 class Tracer:
     """A committed bounding volume hierarchy over triangles."""
 
@@ -45,8 +80,12 @@ class Tracer:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
 
+        _stay_single()
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(triangles, np.float32))
+        # Embree commits at the first query; asking now keeps that out of threads' way.
+        ray = np.ones((1, 3), np.float32)
+        self._scene.run(ray, ray)
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
         """Nearest hits; `origins` and `directions` are float32 (N, 3), directions unnormalised."""

@@ -214,6 +214,23 @@ def test_same_bytes_in_another_process(video: RoomVideo) -> None:
     assert result.stdout.split() == want
 
 
+@needs_embree
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_rendering_starts_no_threads() -> None:
+    """A worker thread inside Embree may hold a lock while the process forks."""
+    code = (
+        "import os, numpy as np; from pixelis_env.rooms.tracer import Tracer;"
+        "n = lambda: len(os.listdir('/proc/self/task')); cpus = os.sched_getaffinity(0);"
+        "import embreex.rtcore_scene, embreex.mesh_construction; before = n();"
+        "t = Tracer(np.random.default_rng(0).random((30000, 3, 3), np.float32));"
+        "print(n() - before, os.sched_getaffinity(0) == cpus)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["0", "True"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_renders_the_same(video: RoomVideo) -> None:
     want = _sha(video.frame(20))
