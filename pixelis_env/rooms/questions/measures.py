@@ -20,20 +20,20 @@ MIN_DISTANCE = 0.2
 
 
 def _counted(survey: Survey, rng: Generator) -> Iterable[Targets]:
+    """The first of every category that has several."""
     groups = [group for group in survey.groups.values() if len(group) >= MIN_COUNT]
     for k in rng.permutation(len(groups)):
-        yield tuple(placed.id for placed in groups[k])
+        yield (groups[k][0].id,)
 
 
 def _count(survey: Survey, targets: Targets, _: Generator) -> Question:
-    if not all(survey.clear(target) for target in targets):
-        raise NoQuestion("one of them is never shown clearly")
     category = survey.scene.object(targets[0]).category
+    ids = [placed.id for placed in survey.group(category)]
+    if not all(survey.clear(target) for target in ids):
+        raise NoQuestion("one of them is never shown clearly")
     # Largest first: the oracle outlines a few of them, the easiest ones.
-    ranked = sorted(targets, key=lambda target: -survey.clarity(target).max())
-    return Question(
-        f"How many {category}(s) are in this room?", None, str(len(targets)), tuple(ranked)
-    )
+    ranked = sorted(ids, key=lambda target: (-survey.clarity(target).max(), target))
+    return Question(f"How many {category}(s) are in this room?", None, str(len(ids)), tuple(ranked))
 
 
 def _pairs(survey: Survey, rng: Generator) -> Iterable[Targets]:

@@ -16,7 +16,7 @@ from pixelis_env.rooms.scene import Motion, Placed
 FOLLOWED = 0.8
 """The object is in view in this share of the frames in which it moves, and when it stops."""
 
-DIRECTION_MARGIN = 15.0
+DIRECTION_MARGIN = 10.0
 """No direction lies closer than this (degrees) to the diagonal between two answers."""
 
 LEAST_DISTANCE = 0.3
@@ -35,7 +35,7 @@ def _movers(survey: Survey, rng: Generator) -> Iterable[Targets]:
 def _moving(survey: Survey, object_id: int) -> tuple[Placed, Motion]:
     """The object and its motion, if its category names it and it is seen moving."""
     placed, motion = survey.scene.object(object_id), survey.motion(object_id)
-    if len(survey.groups.get(placed.category, ())) != 1:
+    if len(survey.group(placed.category)) != 1:
         raise NoQuestion("it is not unique")
     span = (survey.frames >= motion.start) & (survey.frames <= motion.end)
     shown = survey.share[span, object_id] >= IN_VIEW

@@ -55,7 +55,9 @@ def _reference_and_four(survey: Survey, rng: Generator) -> Iterable[Targets]:
 
 def _rel_distance(survey: Survey, targets: Targets, rng: Generator) -> Question:
     reference, *others = (survey.scene.object(target) for target in targets)
-    groups = [survey.groups[placed.category] for placed in others]
+    groups = [survey.group(placed.category) for placed in others]
+    if len(survey.group(reference.category)) != 1:
+        raise NoQuestion("the reference is not unique")
     for placed in (reference, *(placed for group in groups for placed in group)):
         if not survey.clear(placed.id):
             raise NoQuestion(f"the {placed.category} is never shown clearly")
@@ -99,15 +101,15 @@ def _appearing(survey: Survey, rng: Generator) -> Iterable[Targets]:
 
 def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
     names = [survey.scene.object(target).category for target in targets]
-    first, glimpse = (
-        [appearance(survey, name, share) for name in names] for share in (APPEARED, IN_VIEW)
-    )
+    first = [appearance(survey, name, APPEARED) for name in names]
     if np.diff(np.sort(first)).min() <= ORDER_GAP:
         raise NoQuestion("two of them appear together")
     ranking = np.argsort(first)
-    # A first glimpse at a frame's edge must not tell another story than the clear sight.
-    if not (np.diff(np.asarray(glimpse)[ranking]) > 0).all():
-        raise NoQuestion("the order of first glimpses differs")
+    # Neither a first glimpse at the frame's edge nor another threshold may tell another story.
+    for share in (IN_VIEW, APPEARED * 2 / 3, APPEARED * 3 / 2):
+        other = np.array([appearance(survey, name, share) for name in names])
+        if np.diff(other[ranking]).min() < ORDER_GAP / 2:
+            raise NoQuestion("the order hangs on how much of an object counts")
     right = ", ".join(names[k] for k in ranking)
     others = [", ".join(order) for order in permutations(names) if ", ".join(order) != right]
     options, answer = arrange(right, others, rng, n_options=4)
@@ -121,7 +123,7 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
 
 def appearance(survey: Survey, category: str, share: float) -> float:
     """When a category first covers `share` of the frame, s; `NoQuestion` where it never does."""
-    ids = [placed.id for placed in survey.groups[category]]
+    ids = [placed.id for placed in survey.group(category)]
     frame = survey.first_frame(ids, share)
     if frame is None:
         raise NoQuestion(f"no {category} appears")

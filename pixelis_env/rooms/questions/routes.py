@@ -57,16 +57,29 @@ class Route:
     stops: tuple[Floor, ...]
 
 
+def _angle(heading: Floor, wanted: Floor) -> float:
+    """Degrees from one direction to another, -180..180; left is positive."""
+    cross = heading[0] * wanted[1] - heading[1] * wanted[0]
+    return float(np.degrees(np.arctan2(cross, heading @ wanted)))
+
+
 def turn(heading: Floor, wanted: Floor) -> str | None:
     """The turn from one direction to another, or None where no name fits it clearly.
 
     Left and right are 45 to 135 degrees, back is over 150.
     """
-    cross = heading[0] * wanted[1] - heading[1] * wanted[0]
-    angle = float(np.degrees(np.arctan2(cross, heading @ wanted)))
+    angle = _angle(heading, wanted)
     if 45 <= abs(angle) <= 135:
         return "Turn Left" if angle > 0 else "Turn Right"
     return "Turn Back" if abs(angle) > 150 else None
+
+
+def agrees(name: str, heading: Floor, wanted: Floor) -> bool:
+    """Whether a turn's name also fits roughly between two other directions."""
+    angle = _angle(heading, wanted)
+    if name == "Turn Back":
+        return abs(angle) > 135
+    return 20 <= (angle if name == "Turn Left" else -angle) <= 135
 
 
 def drive(survey: Survey, start: Placed, facing: Placed, waypoints: Sequence[Placed]) -> Route:
@@ -75,20 +88,23 @@ def drive(survey: Survey, start: Placed, facing: Placed, waypoints: Sequence[Pla
     Raises:
         NoQuestion: It collides, or a turn is neither left, right nor back.
     """
-    at = _leave(start, facing)
+    at, last = _leave(start, facing), start
     heading = _direction(at, facing)
+    ahead = _direction(_middle(start), facing)
     turns: list[str | None] = []
     stops = [at]
     for k, waypoint in enumerate(waypoints):
-        wanted = _direction(at, waypoint)
+        wanted, beyond = _direction(at, waypoint), _direction(_middle(last), waypoint)
         if k == 0 and waypoint.id == facing.id:
             turns.append(None)
         else:
             name = turn(heading, wanted)
-            if name is None:
+            # Who takes the objects for points, and the robot to stand at them, must agree.
+            if name is None or not agrees(name, ahead, beyond):
                 raise NoQuestion("a turn is not clearly left, right or back")
             turns.append(name)
         at, heading = _advance(survey, at, wanted, waypoint), wanted
+        last, ahead = waypoint, beyond
         stops.append(at)
     return Route(tuple(turns), tuple(stops))
 
@@ -103,8 +119,12 @@ def clearance(points: Floor, quad: Floor) -> NDArray[np.float64]:
     return np.where(inside, 0.0, distance)
 
 
+def _middle(placed: Placed) -> Floor:
+    return np.asarray(placed.center[:2])
+
+
 def _direction(at: Floor, to: Placed) -> Floor:
-    offset = np.asarray(to.center[:2]) - at
+    offset = _middle(to) - at
     length = float(np.hypot(*offset))
     if length < 1e-6:
         raise NoQuestion("the robot stands where it should go")
@@ -113,7 +133,7 @@ def _direction(at: Floor, to: Placed) -> Floor:
 
 def _leave(start: Placed, facing: Placed) -> Floor:
     """Beside `start`, on the side of `facing`."""
-    middle = np.asarray(start.center[:2])
+    middle = _middle(start)
     ray = middle + np.arange(0, 4, STEP)[:, None] * _direction(middle, facing)
     return ray[int(np.argmax(clearance(ray, footprint(start)) >= ROBOT_RADIUS + ARRIVAL))]
 

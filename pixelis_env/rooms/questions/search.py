@@ -55,7 +55,7 @@ def _found(survey: Survey, targets: Targets) -> Placed:
     """The detail, if a zoom shows it and the whole frame does not; else `NoQuestion`."""
     (target,) = targets
     placed = survey.scene.object(target)
-    if len(survey.groups.get(placed.category, ())) != 1 or not survey.clear(target, IN_VIEW):
+    if len(survey.group(placed.category)) != 1 or not survey.clear(target, IN_VIEW):
         raise NoQuestion("it is not unique or never in view")
     frame = survey.best_frame(target)
     x0, y0, x1, y1 = survey.box(target, frame)

@@ -113,7 +113,7 @@ def compare(survey: Survey, question: Question, rng: Generator) -> list[Action]:
     chain = Chain(survey)
     targets = question.targets[:3]
     zoomed = len(targets) < 3 and rng.random() < 0.5
-    masks = []
+    masks: list[str] = []
     for target in targets:
         frame = survey.best_frame(target)
         view = chain.zoom(target, frame) if zoomed and not masks else chain.whole(frame)
@@ -127,7 +127,7 @@ def look_in_turn(survey: Survey, question: Question, rng: Generator) -> list[Act
     chain = Chain(survey)
     targets = list(question.targets[:3])
     # The objects are known in order of appearance; an agent meets their names in any order.
-    masks = []
+    masks: list[str] = []
     for k in rng.permutation(len(targets)):
         masks.append(chain.segment(targets[k], chain.whole(survey.first_sight(targets[k]))))
     chain.properties(*masks)

@@ -151,6 +151,12 @@ class Survey:
             if not any(other in present for other in LOOKALIKES.get(category, ()))
         }
 
+    def group(self, category: str) -> tuple[Placed, ...]:
+        """The objects of a category; `NoQuestion` where a lookalike makes its name ambiguous."""
+        if category not in self.groups:
+            raise NoQuestion(f"{category} names no clear group of objects")
+        return self.groups[category]
+
     @cached_property
     def unique(self) -> tuple[Placed, ...]:
         """Clearly shown objects that are the only one of their category in the room."""
