@@ -64,8 +64,15 @@ class TaskSource(Protocol):
     `task(index)` is a pure function: the same index is the same task in every process.
     """
 
-    name: str
-    size: int | None  # how many tasks there are; None: one for every index in 0..2**62-1
+    @property
+    def name(self) -> str:
+        """What messages and traces call it; no path."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """How many tasks there are; None: one for every index in 0..2**62-1."""
+        ...
 
     def task(self, index: int) -> Task:
         """The task at `index`; IndexError outside the source."""
