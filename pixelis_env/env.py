@@ -24,7 +24,7 @@ from pixelis_env.codec import DictCodec
 from pixelis_env.coordinates import Frame
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, ToolError
-from pixelis_env.media.base import MediaError
+from pixelis_env.media import Decoder, MediaError
 from pixelis_env.observation import current_look, observation_space
 from pixelis_env.prefetch import Prefetcher, make_episode
 from pixelis_env.scoring import score
@@ -119,7 +119,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         question: str | None = None,
         options: Sequence[str] | None = None,
         answer: str | None = None,
-        decoder: str = "pyav",
+        decoder: Decoder = "pyav",
         tools: str | Mapping[str, Any] | None = None,
         max_steps: int = 16,
         step_cost: float = 0.01,

@@ -14,11 +14,13 @@ from pixelis_env.media.base import (
     MediaError,
 )
 from pixelis_env.media.files import open_media
+from pixelis_env.media.video import Decoder
 
 __all__ = [
     "DEFAULT_CACHE_BYTES",
     "MAX_PIXELS",
     "ArrayMedia",
+    "Decoder",
     "Media",
     "MediaError",
     "open_media",

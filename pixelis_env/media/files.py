@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 from pixelis_env.media.base import DEFAULT_CACHE_BYTES, Media, checked_file
 from pixelis_env.media.image import ImageFile, is_still_image
-from pixelis_env.media.video import VideoFile
+from pixelis_env.media.video import DECODERS, Decoder, VideoFile
 
 
 def open_media(
     path: str | os.PathLike[str],
     *,
-    decoder: Literal["pyav", "decord"] = "pyav",
+    decoder: Decoder = "pyav",
     cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> Media:
     """Open an image or a video file, told apart by content (the name does not matter).
@@ -30,6 +29,8 @@ def open_media(
         MediaError: The file is missing, damaged beyond reading, or neither image nor video.
         ValueError: `decoder` is not one of the two.
     """
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder {decoder!r}: must be one of {', '.join(DECODERS)}")
     file = checked_file(path)
     if is_still_image(file):
         return ImageFile(file)

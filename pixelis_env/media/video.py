@@ -7,7 +7,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -121,6 +121,9 @@ class PyavReader:
         return frozen(self._timeline.orientation.apply(np.asarray(rgb.to_ndarray(), np.uint8)))
 
 
+Decoder = Literal["pyav", "decord"]
+DECODERS: tuple[str, ...] = get_args(Decoder)
+
 _READERS: dict[str, Callable[[Path, Timeline], FrameReader]] = {
     "pyav": PyavReader,
     "decord": DecordReader,
@@ -160,11 +163,11 @@ class VideoFile(Media):
         self,
         path: str | os.PathLike[str],
         *,
-        decoder: Literal["pyav", "decord"] = "pyav",
+        decoder: Decoder = "pyav",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        if decoder not in _READERS:
-            raise ValueError(f"decoder {decoder!r}: must be one of {', '.join(_READERS)}")
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder {decoder!r}: must be one of {', '.join(DECODERS)}")
         self._file = checked_file(path)
         self._decoder = decoder
         self._cache_bytes = cache_bytes

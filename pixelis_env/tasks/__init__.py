@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pixelis_env.media import Decoder
 from pixelis_env.tasks.base import Task, TaskSource
 
 __all__ = ["Task", "TaskSource", "make_source"]
@@ -20,7 +21,7 @@ def make_source(
     question: str | None = None,
     options: Sequence[str] | None = None,
     answer: str | None = None,
-    decoder: str = "pyav",
+    decoder: Decoder = "pyav",
 ) -> TaskSource:
     """The task source that `source=` of an environment names.
 

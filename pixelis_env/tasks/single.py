@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelis_env.media import Media, open_media
+from pixelis_env.media import Decoder, Media, open_media
 from pixelis_env.tasks.base import Task
 
 
@@ -32,7 +32,7 @@ class SingleSource:
         options: Sequence[str] | None = None,
         answer: str | None = None,
         metric: str | None = None,
-        decoder: str = "pyav",
+        decoder: Decoder = "pyav",
     ) -> None:
         self.name = media.name if isinstance(media, Media) else Path(media).name
         opened = media if isinstance(media, Media) else open_media(media, decoder=decoder)
