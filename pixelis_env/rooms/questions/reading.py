@@ -18,7 +18,7 @@ NEARER = 0.5
 
 def _legible(survey: Survey, object_id: int) -> Placed:
     placed = survey.scene.object(object_id)
-    if not placed.text or not survey.clear(object_id):
+    if not (placed.text and survey.clear(object_id) and survey.entire(object_id)):
         raise NoQuestion("the sign cannot be read")
     return placed
 

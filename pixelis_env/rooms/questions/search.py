@@ -57,6 +57,8 @@ def _found(survey: Survey, targets: Targets) -> Placed:
     placed = survey.scene.object(target)
     if len(survey.group(placed.category)) != 1 or not survey.clear(target, IN_VIEW):
         raise NoQuestion("it is not unique or never in view")
+    if not survey.entire(target):
+        raise NoQuestion("it is cut off or hidden")
     frame = survey.best_frame(target)
     x0, y0, x1, y1 = survey.box(target, frame)
     if not SMALLEST <= max(x1 - x0, y1 - y0) <= LARGEST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ SURVEY_WIDTH = 80
 
 LOOKALIKES = {
     "chair": ("office chair", "armchair"),
+    "office chair": ("chair", "armchair"),
     "table": ("coffee table", "bedside table", "desk"),
     "sofa": ("corner sofa",),
     "lamp": ("floor lamp",),
@@ -29,7 +31,8 @@ LOOKALIKES = {
     "books": ("book",),
     "tv": ("monitor", "screen"),
     "monitor": ("tv", "screen"),
-    "screen": ("tv", "monitor"),
+    "screen": ("tv", "monitor", "poster"),
+    "poster": ("screen",),
     "cabinet": ("cupboard",),
     "cupboard": ("cabinet", "wardrobe"),
     "shelf": ("bookcase",),
@@ -53,8 +56,24 @@ UNCOVERED = 0.2
 """... and its pixels fill this share of the rectangle around that part: it is not hidden."""
 
 
+CUT_OFF = 4.0
+"""A frame that cuts the object off must show it this many times larger to be the better one."""
+
+
 class NoQuestion(Exception):
     """These objects give no question of this type: a rule of its answers is broken."""
+
+
+class Sight(NamedTuple):
+    """How each frame looked at shows one object, float64 (S,) each.
+
+    Attributes:
+        held: Share of the object's box that lies inside the frame, 0..1.
+        filled: Share of the rectangle around that part that the object's pixels fill.
+    """
+
+    held: NDArray[np.float64]
+    filled: NDArray[np.float64]
 
 
 class Survey:
@@ -78,12 +97,18 @@ class Survey:
         self.frames = np.arange(0, video.n_frames, stride)
         counts = video.visible(stride, SURVEY_WIDTH)
         self.share: NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
-        self._clarity: dict[int, NDArray[np.float64]] = {}
+        self._sights: dict[int, Sight] = {}
 
     @property
     def scene(self) -> Scene:
         """The room and all that moves in it."""
         return self.video.scene
+
+    def sight(self, object_id: int) -> Sight:
+        """How each frame looked at shows the object."""
+        if object_id not in self._sights:
+            self._sights[object_id] = self._measure(object_id)
+        return self._sights[object_id]
 
     def clarity(self, object_id: int) -> NDArray[np.float64]:
         """The share of the frame that the object covers where it is whole and uncovered, else 0.
@@ -91,9 +116,9 @@ class Survey:
         Returns:
             float64 (S,), 0..1.
         """
-        if object_id not in self._clarity:
-            self._clarity[object_id] = self._measure(object_id)
-        return self._clarity[object_id]
+        held, filled = self.sight(object_id)
+        clear = (held >= WHOLE) & (filled >= UNCOVERED)
+        return np.where(clear, self.share[:, object_id], 0.0)
 
     def clear(self, object_id: int, least: float = CLEAR) -> bool:
         """Whether some frame shows the object whole, uncovered and at least that large."""
@@ -101,15 +126,20 @@ class Survey:
             return bool(self.share[:, object_id].max() >= IN_VIEW)
         return bool(self.clarity(object_id).max() >= least)
 
+    def best_frame(self, object_id: int) -> int:
+        """The frame that shows the object best: large, and rather not cut off at the edge."""
+        clarity, held = self.clarity(object_id), self.sight(object_id).held
+        best = np.where(held == 1, clarity, clarity / CUT_OFF)
+        return int(self.frames[int(np.argmax(best if best.any() else self.share[:, object_id]))])
+
+    def entire(self, object_id: int) -> bool:
+        """Whether the best frame holds all of the object, uncovered."""
+        best = int(np.flatnonzero(self.frames == self.best_frame(object_id))[0])
+        return bool(self.clarity(object_id)[best] > 0 and self.sight(object_id).held[best] == 1)
+
     def in_view(self, object_id: int) -> NDArray[np.int64]:
         """The frames looked at in which the object is in view, in order."""
         return self.frames[self.share[:, object_id] >= IN_VIEW]
-
-    def best_frame(self, object_id: int) -> int:
-        """The frame that shows the object best."""
-        clarity = self.clarity(object_id)
-        best = clarity if clarity.any() else self.share[:, object_id]
-        return int(self.frames[int(np.argmax(best))])
 
     def first_sight(self, object_id: int) -> int:
         """The first frame that shows the object as large as half its best one does."""
@@ -189,13 +219,13 @@ class Survey:
         camera = self.scene.camera
         return np.array([camera.axes(int(frame)) for frame in self.frames])
 
-    def _measure(self, object_id: int) -> NDArray[np.float64]:
-        """`clarity` of one object: points spread over its box tell how much a frame holds."""
+    def _measure(self, object_id: int) -> Sight:
+        """Points spread over the object's box tell how much of it a frame holds."""
         camera, share = self.scene.camera, self.share[:, object_id]
-        clarity = np.zeros(len(share))
+        held, filled = np.zeros(len(share)), np.zeros(len(share))
         shown = np.flatnonzero(share >= IN_VIEW)
         if not len(shown):
-            return clarity
+            return Sight(held, filled)
         frames = self.frames[shown]
         points = lattice(self.scene.object(object_id))[None]
         if any(motion.object_id == object_id for motion in self.scene.motions):
@@ -206,14 +236,14 @@ class Survey:
         x = camera.width / 2 + camera.focal * x / ahead
         y = camera.height / 2 + camera.focal * y / ahead
         inside = (depth > 0) & (x >= 0) & (x <= camera.width) & (y >= 0) & (y <= camera.height)
-        spread = [
-            np.where(inside, v, -np.inf).max(1) - np.where(inside, v, np.inf).min(1) for v in (x, y)
-        ]
-        covered = share[shown] * camera.width * camera.height
-        whole = inside.mean(1) >= WHOLE
-        whole[whole] &= covered[whole] >= UNCOVERED * (spread[0] * spread[1])[whole]
-        clarity[shown[whole]] = share[shown[whole]]
-        return clarity
+        width, height = (
+            np.where(inside, v, -1.0).max(1) - np.where(inside, v, camera.width).min(1)
+            for v in (x, y)
+        )
+        outline = np.where(inside.any(1), np.maximum(width * height, 1.0), np.inf)
+        held[shown] = inside.mean(1)
+        filled[shown] = share[shown] * camera.width * camera.height / outline
+        return Sight(held, filled)
 
 
 _STEPS = np.stack(np.meshgrid(*[[0.0, 0.5, 1.0]] * 3), -1).reshape(-1, 3)
