@@ -132,7 +132,7 @@ def _segment(
         found = Desk(media).run(toolbox, action)
         mask = found.rle.decode() if isinstance(found, Mask) else np.zeros_like(truth)
         iou, edge = mask_iou(mask, truth), boundary_f1(mask, truth)
-        scores.add("segment", "grabcut", f"{case}, by {form}", mask_IoU=iou, boundary_F1=edge)
+        scores.add("segment", "default", f"{case}, by {form}", mask_IoU=iou, boundary_F1=edge)
 
 
 def _page(scores: Scores, toolbox: Toolbox, media: list[Media]) -> None:
@@ -177,8 +177,8 @@ def _read(
     found = desk.run(toolbox, action)
     text = found.text if isinstance(found, TextLines) else ""
     bare = cer(text.replace(" ", ""), normalise(truth).replace(" ", ""))
-    scores.add("read_text", "rapidocr", case, CER=cer(text, normalise(truth)))
-    scores.add("read_text", "rapidocr", case, CER_without_spaces=bare)
+    scores.add("read_text", "default", case, CER=cer(text, normalise(truth)))
+    scores.add("read_text", "default", case, CER_without_spaces=bare)
 
 
 def _people(scores: Scores, toolbox: Toolbox, media: list[Media]) -> None:
@@ -194,7 +194,7 @@ def _people(scores: Scores, toolbox: Toolbox, media: list[Media]) -> None:
         assert isinstance(back, Tracklet)
         case = f"people in vtest.avi, {n_frames} frames there and back (no truth)"
         overlap = box_iou(box, back.boxes[-1]) if back.visible[-1] and there.visible[-1] else 0.0
-        scores.add("track", "ncc", case, IoU_with_the_start=overlap)
+        scores.add("track", "default", case, IoU_with_the_start=overlap)
 
 
 def _joined(scores: Scores, toolbox: Toolbox, media: list[Media]) -> None:
@@ -209,4 +209,4 @@ def _joined(scores: Scores, toolbox: Toolbox, media: list[Media]) -> None:
         clip = ArrayMedia(np.array(frames, np.uint8))
         starts = [piece, 2 * piece, 3 * piece]
         found = Desk(clip).run(toolbox, Localize())
-        score_cuts(scores, "scan", "cuts between vtest and carphone", clip, starts, found)
+        score_cuts(scores, "default", "cuts between vtest and carphone", clip, starts, found)
