@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -31,6 +32,17 @@ def anls(predicted: str, golds: Sequence[str], threshold: float = 0.5) -> float:
         default=0.0,
     )
     return best if best >= threshold else 0.0
+
+
+def containment(wanted: str, text: str) -> float:
+    """How nearly `text` contains `wanted` (0..1), whatever the case, spaces and punctuation."""
+    from rapidfuzz import fuzz
+
+    wanted, text = (re.sub(r"[\W_]+", "", part.casefold()) for part in (wanted, text))
+    if len(text) < len(wanted):
+        # A partial ratio would find the whole of a short text within the wanted one.
+        return fuzz.ratio(wanted, text) / 100
+    return fuzz.partial_ratio(wanted, text) / 100
 
 
 def _plain(text: str) -> str:

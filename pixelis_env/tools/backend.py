@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelis_env.coordinates import Box, Point, Region
-from pixelis_env.evidence import TextLine
+from pixelis_env.evidence import RLE, TextLine
 from pixelis_env.media.base import Media
 
 BoolMask = NDArray[np.bool_]
@@ -79,11 +79,16 @@ class Reader(Backend, Protocol):
 
 
 @dataclass(frozen=True)
-class Template:
-    """Look for what `box` (source pixels) shows in frame `index`."""
+class Sight:
+    """Look for the object that `box` (source pixels; `rle` where known) shows in frame `index`."""
 
     index: int
     box: Box
+    rle: RLE | None
+
+    def mask(self) -> BoolMask | None:
+        """The object's mask in its frame."""
+        return None if self.rle is None else self.rle.decode()
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Scenes:
     """Look for the stretches between cuts."""
 
 
-Query = Template | Wording | Scenes
+Query = Sight | Wording | Scenes
 
 
 class Found(NamedTuple):

@@ -8,7 +8,7 @@ from pixelis_env.actions import Localize
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Intervals, TextLines, Tracklet
 from pixelis_env.media.base import Media
-from pixelis_env.tools.backend import Localizer, Query, Reader, Scenes, Template, Wording
+from pixelis_env.tools.backend import Localizer, Query, Reader, Scenes, Sight, Wording
 from pixelis_env.tools.spans import frame_end, frame_time, frames_until, target_of
 from pixelis_env.workspace import Workspace
 
@@ -37,8 +37,7 @@ def query_of(action: Localize, workspace: Workspace, reader: Reader) -> Query:
     evidence = workspace.get(action.target)
     if isinstance(evidence, TextLines) and evidence.lines:
         return _wording(evidence.text, reader)
-    target = target_of(workspace, action.target)
-    return Template(target.frame_index, target.box)
+    return Sight(*target_of(workspace, action.target))
 
 
 def _wording(text: str, reader: Reader) -> Wording:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pixelis_env.coordinates import Box
 from pixelis_env.media.base import Media
+from pixelis_env.metrics.overlap import mask_iou
 from pixelis_env.tools.backend import BoolMask, TrackPoint
 from pixelis_env.tools.backends.matching import (
     Pixels,
@@ -27,24 +28,33 @@ from pixelis_env.tools.backends.matching import (
 from pixelis_env.tools.backends.motion import moved_box
 from pixelis_env.tools.backends.outline import Outline, tight_box
 
-_SIDE = 56.0  # work pixels: the wished side of the reduced object
 _LEAST_SIDE = 6  # work pixels of the template
 _SAME = 0.3  # correlation with the last sight: below it the flow is not believed
 _LOST, _FOUND = 0.45, 0.75  # correlation: found around the last place, and anywhere
+_ALIKE = 0.6  # IoU of the outlines, last seen and now: below it something else was found
 _IN_FRAME = 0.08  # of the box's area: with less of it inside, the object has left
 
 
 class FlowTracker:
-    """One object of any kind whose colours differ somewhat from what surrounds it."""
+    """One object of any kind whose colours differ somewhat from what surrounds it.
+
+    Args:
+        side: Pixels a side at which the object is followed, > 0. Fewer are faster, and coarser.
+    """
 
     name = "flow"
     version = "1"
+
+    def __init__(self, side: float = 56.0) -> None:
+        if not side > 0:
+            raise ValueError(f"side {side} of the flow tracker: must be above 0")
+        self.side = side
 
     def track(
         self, media: Media, indices: Sequence[int], box: Box, mask: BoolMask | None
     ) -> list[TrackPoint]:
         """See `Tracker.track`. The score is the correlation with the last sight, at least 0."""
-        frames = WorkFrames(media, box, _SIDE)
+        frames = WorkFrames(media, box, self.side)
         scale = frames.scale
         follower = _Follower(frames[indices[0]], _times(box, scale), _reduced(mask, scale))
         points = [TrackPoint(box, True, 1.0)]
@@ -78,13 +88,17 @@ class _Follower:
             return True, 1.0
         grey = _grey(frame)
         box, score = self._search(frame) if self._lost else self._move(frame, grey)
+        found = None
+        if box is not None:
+            expected = _carry(self._share, box, frame)
+            found = self._outline.find(frame, box, expected)
+            if self._lost and not self._convincing(found, expected):
+                box = None
         self._lost = box is None or _share_inside(box, frame) < _IN_FRAME
         if box is None or self._lost:
             self._frame, self._before = frame, grey
             return False, max(0.0, score)
         self.box = box
-        expected = _carry(self._share, box, frame)
-        found = self._outline.find(frame, box, expected)
         if found is not None:
             self.box = self._fitted(found, frame)
         self._remember(frame, expected if found is None else found)
@@ -105,6 +119,12 @@ class _Follower:
         """The box of a lost object, wherever in the frame it looks as when last seen."""
         match = best_match_in(frame, self._template, self.box)
         return (match.box if match.score > _FOUND else None), match.score
+
+    def _convincing(self, found: BoolMask | None, expected: BoolMask) -> bool:
+        """Whether what looks like the object also has its colours and its outline."""
+        if found is None:
+            return not self._outline.known
+        return mask_iou(found, expected) >= _ALIKE
 
     def _remember(self, frame: Pixels, mask: BoolMask) -> None:
         """Keeps the frame and how the object looks in it."""

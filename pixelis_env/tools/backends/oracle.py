@@ -27,8 +27,8 @@ from pixelis_env.coordinates import Box, Point, Region, snap
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import TextLine
 from pixelis_env.media.base import Media
-from pixelis_env.tools.backend import BoolMask, Found, Query, Scenes, Template, TrackPoint
-from pixelis_env.tools.backends.scan import containment
+from pixelis_env.metrics.text import containment
+from pixelis_env.tools.backend import BoolMask, Found, Query, Scenes, Sight, TrackPoint
 
 if TYPE_CHECKING:
     from pixelis_env.rooms import RoomVideo
@@ -186,8 +186,8 @@ class OracleLocalizer(_Oracle):
         room = _room(media)
         if isinstance(query, Scenes):
             return [Found(first, last, 1.0)]
-        if isinstance(query, Template):
-            wanted = [_best_instance(room, query.index, query.box)]
+        if isinstance(query, Sight):
+            wanted = [_best_instance(room, query.index, query.box, query.mask())]
         else:
             wanted = [
                 placed.id
@@ -197,7 +197,7 @@ class OracleLocalizer(_Oracle):
         seen = room.visible()[first : last + 1, wanted].any(axis=1)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], seen.astype(np.int8), [0]])))
         runs = [(first + int(a), first + int(b) - 1) for a, b in edges.reshape(-1, 2)]
-        asked = query if isinstance(query, Template) else query.text
+        asked = query if isinstance(query, Sight) else query.text
         return self._shake(runs, media, asked, first, last)
 
     def _shake(
