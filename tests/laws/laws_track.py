@@ -111,6 +111,7 @@ def law_track_knows_when_the_object_is_gone(toolbox: Toolbox, seed: int) -> None
     """Gone is not visible, with the last box seen."""
     scene = clip(seed, n_frames=14, shown=(0, 7))
     tracklet = _track(toolbox, scene)
+    assert False in tracklet.visible
     gone = tracklet.visible.index(False)
     assert 7 <= gone <= 9
     assert not any(tracklet.visible[gone:])
