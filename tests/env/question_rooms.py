@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pixelis_env.rooms import Placed, RoomVideo, make_scene
 from pixelis_env.rooms.questions import TYPES, Question, Survey, questions_about
 
-STILL_ROOMS = range(30)
-MOVING_ROOMS = range(100, 152)
+STILL_ROOMS = range(24)
+MOVING_ROOMS = range(100, 146)
 PER_ROOM = 2
 
 SAMPLING = 0.06
@@ -38,6 +38,13 @@ def asked(name: str) -> tuple[tuple[Survey, Question], ...]:
         questions = islice(questions_about(survey(seed), kind, rng), PER_ROOM)
         found += [(survey(seed), question) for question in questions]
     return tuple(found)
+
+
+@cache
+def counted_larger(seed: int) -> NDArray[np.float64]:
+    """The share of each frame that each id covers, counted on larger id images; (T, ids)."""
+    counts = survey(seed).video.visible(stride=1, size=112)
+    return np.asarray(counts / counts.sum(1, keepdims=True))
 
 
 def surface(placed: Placed, step: float = SAMPLING) -> NDArray[np.float64]:
