@@ -55,12 +55,12 @@ def track(tracker: Tracker, media: Media, target: Target, frames: Sequence[int])
     through any gap between that frame and the span; only the span is reported.
     """
     mask = None if target.rle is None else target.rle.decode()
+    start, low, high = target.frame_index, min(frames), max(frames)
+    ways = [range(start, high + 1)] if high > start else []
+    ways += [range(start, low - 1, -1)] if low < start else []
     points: dict[int, TrackPoint] = {}
-    for end in (max(frames), min(frames)):
-        step = 1 if end >= target.frame_index else -1
-        way = range(target.frame_index, end + step, step)
-        if len(way) > 1 or end == target.frame_index:
-            points.update(zip(way, tracker.track(media, way, target.box, mask), strict=True))
+    for way in ways or [range(start, start + 1)]:
+        points.update(zip(way, tracker.track(media, way, target.box, mask), strict=True))
     found = [points[index] for index in frames]
     return Tracklet(
         frame_indices=tuple(frames),

@@ -80,6 +80,7 @@ FAULTS: list[tuple[str, str, Callable[[], Toolbox]]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of a planted fault
 @pytest.mark.parametrize(
     ("law", "make"),
     [(law, make) for law, _, make in FAULTS],

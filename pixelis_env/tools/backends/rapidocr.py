@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelis_env.coordinates import Point, Region
 from pixelis_env.evidence import TextLine
@@ -17,6 +18,7 @@ from pixelis_env.media.base import Media
 
 _SIDE = 240  # px: the detector's shorter side; 736, its default, is four times slower, not better
 _LEAST_HEIGHT = 48  # px: the recogniser's own line height; smaller crops are enlarged to it
+_SLIMMEST = 8  # times as long as wide: slimmer regions are widened, or the detector blows them up
 _MAX_SIDE = 1600  # px: a larger region is reduced, which bounds time and memory
 _CAPITAL_LOOKALIKES = "ckopsuvwxz"  # small letters whose capitals differ in size only
 
@@ -40,10 +42,11 @@ class RapidOCRReader:
             size = (max(1, round(region.width * scale)), max(1, round(region.height * scale)))
             method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
             crop = np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
-        found = _engine(os.getpid())(np.ascontiguousarray(crop[:, :, ::-1]))
+        height, width = crop.shape[:2]
+        found = _engine(os.getpid())(np.ascontiguousarray(_widened(crop)[:, :, ::-1]))
         if found.boxes is None or found.txts is None:
             return []
-        x_unit, y_unit = region.width / crop.shape[1], region.height / crop.shape[0]
+        x_unit, y_unit = region.width / width, region.height / height
         lines = []
         for quad, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
             text = normalise(text)
@@ -59,6 +62,14 @@ def _enlargement(region: Region) -> float:
     """The factor at which a region is read."""
     shorter, longer = sorted((region.width, region.height))
     return min(max(1.0, min(4.0, _LEAST_HEIGHT / shorter)), _MAX_SIDE / longer)
+
+
+def _widened(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The crop, if it is very slim with its right or lower edge repeated."""
+    height, width = crop.shape[:2]
+    right = max(0, -(-height // _SLIMMEST) - width)
+    below = max(0, -(-width // _SLIMMEST) - height)
+    return np.pad(crop, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
 def _quad(corners: list[Point]) -> tuple[Point, Point, Point, Point]:
