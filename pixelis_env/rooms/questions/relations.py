@@ -88,7 +88,7 @@ def _appearing(survey: Survey, rng: Generator) -> Iterable[Targets]:
         for group in survey.groups.values()
         if (frame := survey.first_frame([placed.id for placed in group], APPEARED)) is not None
     }
-    gap = ORDER_GAP * survey.scene.camera.fps
+    gap = (ORDER_GAP + survey.slack) * survey.scene.camera.fps
     ranked = sorted(first, key=lambda target: (first[target], target))
     chosen = [
         four
@@ -102,7 +102,7 @@ def _appearing(survey: Survey, rng: Generator) -> Iterable[Targets]:
 def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
     names = [survey.scene.object(target).category for target in targets]
     first = [appearance(survey, name, APPEARED) for name in names]
-    if np.diff(np.sort(first)).min() <= ORDER_GAP:
+    if np.diff(np.sort(first)).min() <= ORDER_GAP + survey.slack:
         raise NoQuestion("two of them appear together")
     ranking = np.argsort(first)
     # Neither a first glimpse at the frame's edge nor another threshold may tell another story.
@@ -135,6 +135,6 @@ TYPES = (
         "object_rel_distance", "vsi", "letter", _FULL, _reference_and_four, _rel_distance, compare
     ),
     QuestionType(
-        "obj_appearance_order", "vsi", "letter", _LONG, _appearing, _order, look_in_turn, stride=1
+        "obj_appearance_order", "vsi", "letter", _LONG, _appearing, _order, look_in_turn, stride=2
     ),
 )

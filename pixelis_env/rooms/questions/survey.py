@@ -141,6 +141,11 @@ class Survey:
         """The frames looked at in which the object is in view, in order."""
         return self.frames[self.share[:, object_id] >= IN_VIEW]
 
+    @property
+    def slack(self) -> float:
+        """Seconds by which the survey may notice a change too late: it skips frames."""
+        return (self.stride - 1) / self.scene.camera.fps
+
     def first_sight(self, object_id: int) -> int:
         """The first frame that shows the object as large as half its best one does."""
         share = self.share[:, object_id]

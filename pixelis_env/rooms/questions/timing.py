@@ -88,7 +88,7 @@ def _first(survey: Survey, targets: Targets, _: Generator) -> Question:
 def _four(survey: Survey, rng: Generator) -> Iterable[Targets]:
     """An object and three that come into view later."""
     first = {placed.id: int(survey.in_view(placed.id)[0]) for placed in survey.unique}
-    gap = GAP * survey.scene.camera.fps
+    gap = (GAP + survey.slack) * survey.scene.camera.fps
     for k in rng.permutation(len(first)):
         earliest = list(first)[k]
         later = [target for target in first if first[target] - first[earliest] > gap]
@@ -104,7 +104,7 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
     glimpsed = survey.frames[glimpsed]
     ranking = np.argsort(shown, kind="stable")
     earliest, *others = ranking
-    gap = GAP * survey.scene.camera.fps
+    gap = (GAP + survey.slack) * survey.scene.camera.fps
     if glimpsed[others].min() - shown[earliest] <= gap:
         raise NoQuestion("another object appears together with the first")
     wrong = [objects[k].category for k in others]
@@ -115,6 +115,6 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
 
 TYPES = (
     QuestionType("time_interval", "time", "tiou", {}, _one, _interval, find_span, stride=1),
-    QuestionType("time_order", "time", "letter", _LONG, _four, _order, look_in_turn, stride=1),
+    QuestionType("time_order", "time", "letter", _LONG, _four, _order, look_in_turn, stride=2),
     QuestionType("time_first", "time", "mra", {}, _one, _first, find_start, stride=1),
 )
