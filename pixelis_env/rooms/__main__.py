@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"--out {out}: the walk-through is an .mp4 file; name it so")
     if not out.parent.is_dir():
         return _refuse(f"--out {out}: there is no folder {out.parent}")
+    if options.per_type < 0:
+        return _refuse(f"--per-type {options.per_type}: give 0 or more")
     try:
         scene = make_scene(
             options.seed,

@@ -197,6 +197,7 @@ def test_the_writer_leaves_video_masks_and_questions(
         (["--seed", "7", "--out", "nowhere/room.mp4"], "there is no folder nowhere"),
         (["--seed", "-1", "--out", "room.mp4"], "seed=-1"),
         (["--seed", "7", "--out", "room.mp4", "--signs", "99"], "signs=99"),
+        (["--seed", "7", "--out", "room.mp4", "--per-type", "-1"], "give 0 or more"),
     ],
 )
 def test_the_writer_refuses_what_it_cannot_do(
