@@ -115,6 +115,8 @@ class Atlas:
         Returns:
             float32 (N, 3), linear.
         """
+        if not len(u):  # a frame may show nothing textured, and OpenCV takes no empty map
+            return np.zeros((0, 3), np.float32)
         level = np.log2(np.maximum(texels, np.float32(1)))
         level = np.minimum(level, self._top[number])
         low = level.astype(np.int32)
