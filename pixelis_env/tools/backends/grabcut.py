@@ -1,8 +1,8 @@
 """Segmentation by GrabCut in a padded region around the prompt. Needs no weights.
 
 A box works wherever the object differs in colour from what surrounds it. A point is grown by
-flood fill first, which only works on objects of fairly even colour: on textured photographs a
-point finds a patch, so prompt those with a box.
+flood fill first, at the tolerance that gives the clearest edge, which works on objects of one hue:
+of others, and on textured photographs, a point finds a part, so prompt those with a box.
 """
 
 from __future__ import annotations
@@ -26,14 +26,28 @@ _MAX_SIDE = 240  # px: a larger region is worked on at reduced size, which bound
 _SMALL_PART = 0.05  # of the largest part: smaller ones are specks
 _LEAST_COVER = 0.1  # of the box: below this GrabCut has lost the object
 _RIM = 4  # px around a flooded patch that may still belong to the object
-_FLOOD_TOLERANCE = 9  # levels of L, a and b between neighbours that flood fill crosses
+# Levels of lightness and of the two colour axes (L, a, b) around the point's own that are flooded.
+_TOLERANCES = (
+    (9, 7),
+    (16, 7),
+    (16, 12),
+    (28, 10),
+    (28, 18),
+    (45, 14),
+    (45, 24),
+    (70, 20),
+    (70, 34),
+)
+_CLEAR = 120.0  # change of colour beyond which an edge gets no clearer
+_BORDER = 0.7  # of an edge's pixel: what a pixel at the frame's border counts as without one
+_SMALL, _SMALLER = 300.0, 0.3  # px: the smaller a patch below it, the clearer its edge has to be
 
 
 class GrabCut:
     """Box or point prompts by iterated graph cuts over colour mixtures."""
 
     name = "grabcut"
-    version = "1"
+    version = "2"
 
     def segment(
         self, media: Media, index: int, *, box: Box | None, point: Point | None
@@ -125,15 +139,39 @@ def _crop(frame: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
 
 
 def _flood(frame: NDArray[np.uint8], x: int, y: int) -> BoolMask:
-    """Pixels connected to (x, y) through steps of at most the tolerance."""
-    lab = cv2.cvtColor(cv2.GaussianBlur(frame, (3, 3), 0), cv2.COLOR_RGB2LAB)
-    height, width = frame.shape[:2]
-    filled = np.zeros((height + 2, width + 2), np.uint8)
-    step = (_FLOOD_TOLERANCE,) * 3
+    """Pixels of about the colour at (x, y) that hang together with it, without holes.
+
+    Of the patches at several tolerances the one with the clearest edge. Shading changes lightness
+    more than hue, so lightness may differ by more.
+    """
+    lab = np.asarray(cv2.cvtColor(cv2.GaussianBlur(frame, (3, 3), 0), cv2.COLOR_RGB2LAB), np.uint8)
+    planes = lab.astype(np.float32)
+    dx, dy = cv2.Sobel(planes, cv2.CV_32F, 1, 0), cv2.Sobel(planes, cv2.CV_32F, 0, 1)
+    change = np.minimum(np.sqrt((dx * dx + dy * dy).sum(axis=2)), _CLEAR)
+    best, clearest = np.zeros(frame.shape[:2], bool), -1.0
+    for lightness, hue in _TOLERANCES:
+        patch = _patch(lab, x, y, (lightness, hue, hue))
+        edge = cv2.dilate(patch, np.ones((3, 3), np.uint8)) > patch
+        border = sum(int(line.sum()) for line in (patch[0], patch[-1], patch[:, 0], patch[:, -1]))
+        clear = float(change[edge].sum()) / max(1.0, edge.sum() + _BORDER * border)
+        clear *= min(1.0, int(patch.sum()) / _SMALL) ** _SMALLER
+        if clear > clearest:
+            best, clearest = patch > 0, clear
+    return best
+
+
+def _patch(
+    lab: NDArray[np.uint8], x: int, y: int, tolerance: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """What flood fill from (x, y) reaches, 0 or 1, without gaps of a pixel and holes."""
+    filled = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), np.uint8)
     # Against the seed's colour and not the neighbour's: gradients would carry it anywhere.
     flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (1 << 8)
-    cv2.floodFill(lab, filled, (x, y), 0, step, step, flags)
-    patch: BoolMask = filled[1:-1, 1:-1] > 0
+    cv2.floodFill(lab, filled, (x, y), 0, tolerance, tolerance, flags)
+    closed = cv2.morphologyEx(filled[1:-1, 1:-1], cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    patch = np.zeros(lab.shape[:2], np.uint8)
+    cv2.drawContours(patch, outlines, -1, 1, cv2.FILLED)
     return patch
 
 
