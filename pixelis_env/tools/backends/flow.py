@@ -2,7 +2,8 @@
 
 For each frame: the flow of points on the object says where the box goes; where it fails, or the
 pixels there look different, normalised cross-correlation searches around, and once the object is
-lost, everywhere. Then the object's colours say how far it reaches.
+lost, everywhere. Then the object's colours say how far it reaches. The place of a lost object is
+carried along by the camera's motion, so that it is expected where it comes back.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from pixelis_env.tools.backends.matching import (
     correlation,
     sample,
 )
-from pixelis_env.tools.backends.motion import moved_box
+from pixelis_env.tools.backends.motion import moved_box, with_camera
 from pixelis_env.tools.backends.outline import Outline, tight_box
 
 _LEAST_SIDE = 6  # work pixels of the template
 _SAME = 0.3  # correlation with the last sight: below it the flow is not believed
 _LOST, _FOUND = 0.45, 0.75  # correlation: found around the last place, and anywhere
+_EXPECTED, _BACK = 0.6, 0.2  # correlation, and share in the frame, where it is expected back
+_WHOLE = 0.8  # of the box in the frame: such a sight tells the object when it comes back
 _ALIKE = 0.6  # IoU of the outlines, last seen and now: below it something else was found
 _IN_FRAME = 0.08  # of the box's area: with less of it inside, the object has left
 
@@ -43,7 +46,7 @@ class FlowTracker:
     """
 
     name = "flow"
-    version = "1"
+    version = "2"
 
     def __init__(self, side: float = 56.0) -> None:
         if not side > 0:
@@ -63,7 +66,7 @@ class FlowTracker:
             visible, score = follower.step(frames[index])
             # Through an unmoved box the prompt stays what it was, to the last digit.
             last = points[-1].box
-            if follower.box != before:
+            if visible and follower.box != before:
                 last = _within(_times(follower.box, 1 / scale), media)
             points.append(TrackPoint(last, visible, score))
         return points
@@ -77,17 +80,19 @@ class _Follower:
         self._lost = False
         self._frame, self._before = frame, _grey(frame)
         self._share: NDArray[np.float32]
+        self._full: tuple[Box, tuple[int, int], Pixels, NDArray[np.float32]]
         self._template: Pixels
         self._outline = Outline(frame, box, mask)
         self._margin = self._missing(frame)
-        self._remember(frame, self._outline.mask)
+        self._last = box  # the size that a lost object is looked for at
+        self._remember(frame, self._outline.mask, first=True)
 
     def step(self, frame: Pixels) -> tuple[bool, float]:
         """Goes on to the next frame; whether the object is visible there, and the correlation."""
         if not self._lost and np.array_equal(frame, self._frame):
             return True, 1.0
         grey = _grey(frame)
-        box, score = self._search(frame) if self._lost else self._move(frame, grey)
+        box, score = self._search(frame, grey) if self._lost else self._move(frame, grey)
         found = None
         if box is not None:
             expected = _carry(self._share, box, frame)
@@ -97,6 +102,7 @@ class _Follower:
         self._lost = box is None or _share_inside(box, frame) < _IN_FRAME
         if box is None or self._lost:
             self._frame, self._before = frame, grey
+            self._last, self._size, self._template, self._share = self._full
             return False, max(0.0, score)
         self.box = box
         if found is not None:
@@ -115,9 +121,15 @@ class _Follower:
         match = best_match_around(frame, self._template, self.box)
         return (match.box, match.score) if match.score > max(score, _LOST) else (None, score)
 
-    def _search(self, frame: Pixels) -> tuple[Box | None, float]:
-        """The box of a lost object, wherever in the frame it looks as when last seen."""
-        match = best_match_in(frame, self._template, self.box)
+    def _search(self, frame: Pixels, grey: NDArray[np.uint8]) -> tuple[Box | None, float]:
+        """The box of a lost object: where the camera's motion has it, or where it looks alike."""
+        self.box = with_camera(self._before, grey, self.box)
+        if _share_inside(self.box, frame) >= _BACK:
+            seen = self._share * _inside(self.box, self._share.shape, frame)
+            score = correlation(self._template, self._sight(frame, self.box), seen)
+            if score > _EXPECTED:
+                return self.box, score
+        match = best_match_in(frame, self._template, self._last)
         return (match.box if match.score > _FOUND else None), match.score
 
     def _convincing(self, found: BoolMask | None, expected: BoolMask) -> bool:
@@ -126,7 +138,7 @@ class _Follower:
             return not self._outline.known
         return mask_iou(found, expected) >= _ALIKE
 
-    def _remember(self, frame: Pixels, mask: BoolMask) -> None:
+    def _remember(self, frame: Pixels, mask: BoolMask, *, first: bool = False) -> None:
         """Keeps the frame and how the object looks in it."""
         self._frame, self._before = frame, _grey(frame)
         width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
@@ -136,6 +148,9 @@ class _Follower:
         self._share = sample(planes, self.box, self._size)[..., 0]
         if self._share.mean() < 0.05:
             self._share = np.ones_like(self._share)
+        # By the rest of a thing that leaves the frame it could not be told when it comes back.
+        if first or _share_inside(self.box, frame) > _WHOLE:
+            self._full = self.box, self._size, self._template, self._share
 
     def _sight(self, frame: Pixels, box: Box) -> Pixels:
         return sample(frame, box, self._size)

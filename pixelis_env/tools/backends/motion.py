@@ -56,6 +56,28 @@ def moved_box(
     )
 
 
+def with_camera(before: NDArray[np.uint8], after: NDArray[np.uint8], box: Box) -> Box:
+    """Where `box` goes when it moves as the frame as a whole does; unmoved where that is unknown.
+
+    Args:
+        before: uint8 (H, W) grey.
+        after: uint8 (H, W) grey.
+        box: In pixels of the frames; may lie outside of them.
+    """
+    height, width = before.shape
+    whole = (0.0, 0.0, float(width), float(height))
+    moved = moved_box(before, after, whole, np.ones((1, 1), np.float32))
+    if moved is None:
+        return box
+    x_scale, y_scale = (moved[2] - moved[0]) / width, (moved[3] - moved[1]) / height
+    return (
+        moved[0] + x_scale * box[0],
+        moved[1] + y_scale * box[1],
+        moved[0] + x_scale * box[2],
+        moved[1] + y_scale * box[3],
+    )
+
+
 def _points(shape: tuple[int, ...], box: Box, share: NDArray[np.float32]) -> NDArray[np.float32]:
     """A grid of points on the object, as pixel indices (x, y)."""
     steps = (np.arange(_GRID) + 0.5) / _GRID

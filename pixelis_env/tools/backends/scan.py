@@ -32,7 +32,7 @@ class ScanLocalizer:
     """
 
     name = "scan"
-    version = "1"
+    version = "2"
 
     def localize(self, media: Media, query: Query, first: int, last: int) -> list[Found]:
         """See `Localizer.localize`."""
