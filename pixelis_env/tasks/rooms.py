@@ -36,9 +36,10 @@ MAX_ROOMS = 200
 class RoomsSource:
     """An endless source of tasks in procedural rooms.
 
-    The same index is the same task in every process. A shift changes how the room looks and is
-    filmed, not the room, the question or the objects it is about: only where the shifted camera
-    sees another answer is the answer another, and only where it sees none is the room another.
+    The same index is the same task in every process. A shift of looks (lighting, texture, blur,
+    fonts) keeps room, question and answer. A shifted view (camera, clutter) keeps them while it
+    shows the objects asked about and their names stay clear; where the camera sees another
+    answer, that is the answer; where the question no longer stands, the next one is taken.
 
     Question types take turns in a random order, each equally often; the right option's letter is
     drawn from the index alone, so letters are even too.
