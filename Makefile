@@ -6,11 +6,13 @@ PIP := $(BIN)/pip install -q -c constraints.txt
 # Torch, OpenCV and ONNX run one thread each: on a busy machine two are far slower than one.
 export OMP_NUM_THREADS ?= 1
 QUESTION ?= What is shown?
+# By way of the environment, so that no character of theirs is the shell's.
+export VIDEO QUESTION
 
 .PHONY: demo test test-all lint format bench clean
 
 demo: $(VENV)/.base
-	$(BIN)/python -m pixelis_env.demo $(if $(VIDEO),--video "$(VIDEO)" --question "$(QUESTION)")
+	$(BIN)/python -m pixelis_env.demo $(if $(VIDEO),--video "$$VIDEO" --question "$$QUESTION")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
@@ -36,7 +38,7 @@ bench: $(VENV)/.bench
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
 	touch $@
 

@@ -218,8 +218,10 @@ def _explain(error: ValidationError) -> str:
 class ToolCallCodec:
     """Typed actions to and from tool-call JSON, in one declared frame of reference.
 
-    A tool call is `{"name": op, "arguments": {...}}`. The frame is part of the codec, not of the
-    call: a model writes bare numbers and the codec knows what they mean.
+    A tool call is `{"name": op, "arguments": {...}}`, or what the APIs reply: OpenAI's
+    `{"function": {"name": op, "arguments": "{...}"}}`, Anthropic's `{"name": op, "input": {...}}`.
+    The frame is part of the codec, not of the call: a model writes bare numbers and the codec
+    knows what they mean.
 
     Args:
         frame: The frame of reference of every coordinate in the calls.
@@ -236,14 +238,13 @@ class ToolCallCodec:
         Raises:
             InvalidCall: Not JSON, not a tool call, an unknown name, or arguments that do not fit.
         """
-        if isinstance(call, str):
-            try:
-                call = json.loads(call)
-            except (ValueError, RecursionError) as error:
-                raise InvalidCall(f"the tool call is not JSON: {error}") from None
+        call = _from_json(call)
+        if isinstance(call, dict) and isinstance(call.get("function"), dict):
+            call = call["function"]  # as OpenAI's API replies
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             raise InvalidCall('a tool call is {"name": ..., "arguments": {...}}')
-        name, arguments = call["name"], call.get("arguments", {})
+        # Anthropic's API says `input`; OpenAI's writes the arguments as a JSON text.
+        name, arguments = call["name"], _from_json(call.get("arguments", call.get("input", {})))
         if name not in ACTION_TYPES:
             raise InvalidCall(f"no tool is called {name[:40]!r}; the tools are {', '.join(OPS)}")
         if not isinstance(arguments, dict):
@@ -284,7 +285,7 @@ class ToolCallCodec:
                     field["description"] = (
                         f"{field['description']} Coordinates: {ranges[self.frame]}."
                     )
-            schema = _tidy(schema)
+            schema = _plain(schema)
             description = " ".join((model.__doc__ or "").split())
             schema.pop("description", None)
             if style == "anthropic":
@@ -295,10 +296,32 @@ class ToolCallCodec:
         return tools
 
 
-def _tidy(node: Any) -> Any:
-    """Drops pydantic's `title`s, which only cost a language model tokens."""
-    if isinstance(node, dict):
-        return {k: _tidy(v) for k, v in node.items() if not (k == "title" and isinstance(v, str))}
+def _from_json(value: Any) -> Any:
+    """The value that a JSON text holds; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise InvalidCall(f"the tool call is not JSON: {error}") from None
+
+
+def _plain(node: Any) -> Any:
+    """A schema in the subset that every tool API takes.
+
+    Titles only cost tokens; a tuple's `prefixItems` without `items` is refused by some APIs; an
+    argument that may be left out need not be nullable too.
+    """
     if isinstance(node, list):
-        return [_tidy(v) for v in node]
+        return [_plain(v) for v in node]
+    if not isinstance(node, dict):
+        return node
+    node = {k: _plain(v) for k, v in node.items() if not (k == "title" and isinstance(v, str))}
+    if "prefixItems" in node:
+        node["items"] = node.pop("prefixItems")[0]
+    if "anyOf" in node:
+        (kept,) = [option for option in node.pop("anyOf") if option != {"type": "null"}]
+        node = {**kept, **node}
+    if node.get("default", 0) is None:
+        del node["default"]
     return node

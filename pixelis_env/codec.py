@@ -5,8 +5,8 @@ One field means one thing in every operation:
 | field | meaning |
 |---|---|
 | `op` | index into `actions.OPS` |
-| `source` | id of the evidence to work on (zoom, segment, read_text: `source`; track, localize: `target`) |
-| `targets` | evidence to measure (properties) or that the answer rests on (answer) |
+| `source` | the evidence to work on (zoom, segment, read_text: `source`; track, localize: `target`): 0 = the medium, k = the k-th newest, the medium where there are fewer |
+| `targets` | bit k-1: the k-th newest evidence is measured (properties) or the answer rests on it (answer); bits of evidence that is not there mean nothing |
 | `prompt` | 0 = the whole view, 1 = the box, 2 = the box's centre point |
 | `box` | two opposite corners, unit coordinates of the view |
 | `timed` | 1 = use `time` |
@@ -45,15 +45,12 @@ from pixelis_env.workspace import Workspace
 
 WHOLE, BOX, POINT = 0, 1, 2
 SCENES, TARGET, TEXT = 0, 1, 2
+NEWEST = 8
 LETTER, NUMBER, FREE_TEXT, TIME, SOURCE = 0, 1, 2, 3, 4
 
 # The flat form's grid: box corners in twentieths of the view, times in 32nds of the clip, and the
 # answers A..Z, whole numbers 0..20, 43 numbers spaced evenly in logarithm, the time, the source.
 _GRID, _TICKS = 20, 32
-# Evidence is named by age there: k = the k-th newest (the medium, if there are fewer), and 0 = the
-# medium as a source, none as cited or measured evidence. Absolute ids would make nearly every
-# random action name evidence that is not there.
-_NEWEST = 4
 _NUMBERS: NDArray[np.float64] = np.concatenate(
     [np.arange(21.0), [float(f"{v:.3g}") for v in np.geomspace(0.1, 5000.0, 43)]]
 )
@@ -63,17 +60,16 @@ _ANSWERS = 26 + len(_NUMBERS) + 2
 class DictCodec:
     """Typed actions to and from the structured `Dict` space.
 
-    Args:
-        max_steps: The longest episode; evidence ids run from e0 to e`max_steps`.
+    Evidence is named by age: with ids, nearly every random action would name evidence that is
+    not there.
     """
 
-    def __init__(self, max_steps: int) -> None:
-        self.slots = max_steps + 1
+    def __init__(self) -> None:
         self.space = spaces.Dict(
             {
                 "op": spaces.Discrete(len(OPS)),
-                "source": spaces.Discrete(self.slots),
-                "targets": spaces.MultiBinary(self.slots),
+                "source": spaces.Discrete(NEWEST + 1),
+                "targets": spaces.MultiBinary(NEWEST),
                 "prompt": spaces.Discrete(3),
                 "box": spaces.Box(0.0, 1.0, (4,), np.float32),
                 "timed": spaces.Discrete(2),
@@ -104,10 +100,12 @@ class DictCodec:
             if key not in data:
                 raise InvalidCall(f"the action has no field {key!r}; it needs {list(self.space)}")
             if not _member(space, data[key]):
-                raise InvalidCall(f"the action's field {key!r} is not in {space}")
+                kind = f"{type(space).__name__} {space.shape}"
+                raise InvalidCall(f"the action's field {key!r} is not in its space, {kind}")
         op = OPS[int(data["op"])]
-        source = f"e{int(data['source'])}"
-        chosen = tuple(f"e{i}" for i in np.flatnonzero(data["targets"]))
+        source = self._id(int(data["source"]), workspace)
+        ages = [int(bit) + 1 for bit in np.flatnonzero(data["targets"])]
+        chosen = tuple(self._id(a, workspace) for a in reversed(ages) if a <= len(workspace))
         duration = workspace.media.duration
         start, end = (float(t) * duration for t in data["time"])
         timed = bool(data["timed"])
@@ -127,7 +125,8 @@ class DictCodec:
         elif op == "properties":
             fields["targets"] = chosen or (source,)
         else:
-            fields |= {"evidence": chosen, "text": self._answer(data, workspace, start, end)}
+            text = self._answer(data, workspace, source, start, end)
+            fields |= {"evidence": chosen, "text": text}
         return parse_action(fields)
 
     @staticmethod
@@ -141,7 +140,9 @@ class DictCodec:
         return {"box": (x0, y0, x1, y1)}
 
     @staticmethod
-    def _answer(data: Mapping[str, Any], workspace: Workspace, start: float, end: float) -> str:
+    def _answer(
+        data: Mapping[str, Any], workspace: Workspace, source: str, start: float, end: float
+    ) -> str:
         kind = int(data["answer"])
         if kind == LETTER:
             return chr(ord("A") + int(data["letter"]))
@@ -151,14 +152,14 @@ class DictCodec:
             return _read_text(data["text"])
         if kind == TIME:
             return f"{start:.3f}-{end:.3f}"
-        return _quote(workspace, f"e{int(data['source'])}")
+        return _quote(workspace, source)
 
     def encode(self, action: Action, workspace: Workspace) -> dict[str, Any]:
         """The member of the space that decodes to `action`, up to float32 rounding.
 
         Raises:
             ValueError: The space cannot say this action: coordinates in another frame than
-                `unit`, a text over the limit, evidence past the last step.
+                `unit`, a text over the limit, evidence older than the newest eight.
         """
         data = self.empty()
         data["op"] = np.int64(OPS.index(action.op))
@@ -166,7 +167,7 @@ class DictCodec:
         if isinstance(action, (Zoom, Segment, ReadText)):
             if action.frame != "unit":
                 raise ValueError(f"the space is in unit coordinates, the action in {action.frame}")
-            data["source"] = self._slot(action.source)
+            data["source"] = self._age(action.source, workspace)
             if isinstance(action, Segment) and action.point is not None:
                 data["prompt"], data["box"] = (
                     np.int64(POINT),
@@ -178,7 +179,8 @@ class DictCodec:
                 self._set_time(data, (action.time, action.time), duration)
         elif isinstance(action, (Track, Localize)):
             if action.target is not None:
-                data["source"], data["query"] = self._slot(action.target), np.int64(TARGET)
+                data["source"] = self._age(action.target, workspace)
+                data["query"] = np.int64(TARGET)
             if isinstance(action, Track):
                 data["query"] = np.int64(SCENES)
             elif action.text is not None:
@@ -186,26 +188,35 @@ class DictCodec:
             if action.span is not None:
                 self._set_time(data, action.span, duration)
         elif isinstance(action, Properties):
-            self._set_targets(data, action.targets)
+            self._set_targets(data, action.targets, workspace)
         else:
-            self._set_targets(data, action.evidence)
+            self._set_targets(data, action.evidence, workspace)
             if len(action.text) == 1 and "A" <= action.text <= "Z":
                 data["letter"] = np.int64(ord(action.text) - ord("A"))
             else:
                 data["answer"], data["text"] = np.int64(FREE_TEXT), _write_text(action.text)
         return data
 
-    def _slot(self, evidence_id: str) -> np.int64:
-        number = int(evidence_id[1:])
-        if number >= self.slots:
-            raise ValueError(f"{evidence_id} is past the last evidence, e{self.slots - 1}")
-        return np.int64(number)
+    @staticmethod
+    def _id(age: int, workspace: Workspace) -> str:
+        return f"e{max(0, len(workspace) - age) if age else 0}"
 
-    def _set_targets(self, data: dict[str, Any], ids: tuple[str, ...]) -> None:
-        numbers = [int(self._slot(i)) for i in ids]
-        if numbers != sorted(set(numbers)):
+    @staticmethod
+    def _age(evidence_id: str, workspace: Workspace) -> np.int64:
+        number = int(evidence_id[1:])
+        age = len(workspace) - number
+        if number and not 1 <= age <= NEWEST:
+            raise ValueError(f"the space names e0 and the newest {NEWEST}, not {evidence_id}")
+        return np.int64(age if number else 0)
+
+    @staticmethod
+    def _set_targets(data: dict[str, Any], ids: tuple[str, ...], workspace: Workspace) -> None:
+        ages = [len(workspace) - int(i[1:]) for i in ids]
+        if ages != sorted(set(ages), reverse=True):
             raise ValueError("the space holds evidence as a set: name it once each, in order")
-        data["targets"][numbers] = 1
+        if ages and not 1 <= ages[-1] <= ages[0] <= NEWEST:
+            raise ValueError(f"the space names the newest {NEWEST} pieces of evidence only")
+        data["targets"][[age - 1 for age in ages]] = 1
 
     @staticmethod
     def _set_time(data: dict[str, Any], span: tuple[float, float], duration: float) -> None:
@@ -225,20 +236,19 @@ class FlatCodec:
 
     def __init__(self, codec: DictCodec) -> None:
         self._codec = codec
-        ages, corners, times = _NEWEST + 1, [_GRID + 1] * 4, [_TICKS + 1] * 2
+        ages, corners, times = NEWEST + 1, [_GRID + 1] * 4, [_TICKS + 1] * 2
         # op, source, cited/measured evidence, prompt, timed, query, box, time, answer
         sizes = [len(OPS), ages, ages, 3, 2, 2, *corners, *times, _ANSWERS]
         self.space = spaces.MultiDiscrete(sizes)
 
-    def unflatten(self, flat: NDArray[np.integer[Any]], workspace: Workspace) -> dict[str, Any]:
+    def unflatten(self, flat: NDArray[np.integer[Any]]) -> dict[str, Any]:
         """The structured action of a flat one."""
         op, source, target, prompt, timed, query, *rest = (int(v) for v in flat)
         data = self._codec.empty()
-        slot = max(0, len(workspace) - source) if source else 0
-        data |= {"op": np.int64(op), "source": np.int64(slot)}
+        data |= {"op": np.int64(op), "source": np.int64(source)}
         data |= {"prompt": np.int64(prompt), "timed": np.int64(timed), "query": np.int64(query)}
         if target:
-            data["targets"][max(0, len(workspace) - target)] = 1
+            data["targets"][target - 1] = 1
         data["box"] = np.float32(np.asarray(rest[:4]) / _GRID)
         data["time"] = np.float32(np.asarray(rest[4:6]) / _TICKS)
         answer = rest[6]
@@ -252,12 +262,11 @@ class FlatCodec:
             data["answer"] = np.int64(TIME if answer == _ANSWERS - 2 else SOURCE)
         return data
 
-    def flatten(self, data: Mapping[str, Any], workspace: Workspace) -> NDArray[np.int64]:
+    def flatten(self, data: Mapping[str, Any]) -> NDArray[np.int64]:
         """The flat action nearest to a structured one; the inverse of `unflatten` on its grid.
 
         Raises:
-            ValueError: The flat space cannot say it: a text, more than one cited evidence, or
-                evidence that is neither the medium nor among the newest four.
+            ValueError: The flat space cannot say it: a text, or more than one cited evidence.
         """
         targets = np.flatnonzero(data["targets"])
         kind, query = int(data["answer"]), int(data["query"])
@@ -270,20 +279,12 @@ class FlatCodec:
             answer = 26 + int(np.argmin(np.abs(_NUMBERS - number)))
         else:
             answer = _ANSWERS - (2 if kind == TIME else 1)
-        source = int(data["source"])
-        head = [int(data["op"]), _age(source, workspace) if source else 0]
-        head += [_age(int(targets[0]), workspace) if len(targets) else 0]
+        head = [int(data["op"]), int(data["source"])]
+        head += [int(targets[0]) + 1 if len(targets) else 0]
         head += [int(data[key]) for key in ("prompt", "timed", "query")]
         box = np.rint(np.asarray(data["box"], np.float64) * _GRID).astype(int)
         time = np.rint(np.asarray(data["time"], np.float64) * _TICKS).astype(int)
         return np.array([*head, *box, *time, answer], np.int64)
-
-
-def _age(slot: int, workspace: Workspace) -> int:
-    age = len(workspace) - slot
-    if not 1 <= age <= _NEWEST:
-        raise ValueError(f"the flat space names e0 and the newest {_NEWEST}, not e{slot}")
-    return age
 
 
 def _member(space: spaces.Space[Any], value: Any) -> bool:

@@ -15,7 +15,7 @@ from pixelis_env.coordinates import Box, Letterbox, Region
 from pixelis_env.describe import describe
 from pixelis_env.errors import MissingExtra
 from pixelis_env.evidence import Evidence, Mask, TextLines, Tracklet, View
-from pixelis_env.observation import current_look
+from pixelis_env.observation import current_look, look_pixels
 from pixelis_env.workspace import ViewRef, Workspace
 
 PANEL, CAPTION = 448, 60  # px
@@ -67,7 +67,9 @@ def _panel(
     fit = Letterbox.fit(Region(0, 0, look.region.width, look.region.height), PANEL)
     method = cv2.INTER_AREA if fit.scale < 1 else cv2.INTER_CUBIC
     size = (fit.width, fit.height)
-    pixels = np.asarray(cv2.resize(workspace.pixels(look), size, interpolation=method), np.uint8)
+    pixels = np.asarray(
+        cv2.resize(look_pixels(workspace, look), size, interpolation=method), np.uint8
+    )
     for evidence in drawn:
         if isinstance(evidence, Mask):
             pixels = _tint(pixels, evidence, look.region)

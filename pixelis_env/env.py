@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,14 @@ from pixelis_env.actions import (
     ToolCallCodec,
     is_action,
     parse_action,
+    parse_recorded,
 )
 from pixelis_env.codec import DictCodec
 from pixelis_env.coordinates import Frame
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, ToolError
 from pixelis_env.media import Decoder, MediaError
-from pixelis_env.observation import current_look, observation_space
+from pixelis_env.observation import current_look, look_pixels, observation_space
 from pixelis_env.prefetch import Prefetcher, make_episode
 from pixelis_env.scoring import score
 from pixelis_env.tasks import TaskSource, make_source
@@ -47,6 +49,8 @@ class EnvState:
     score: float | None
     next_index: int
     rng: dict[str, Any]
+    source: str
+    media_digest: str
 
 
 class PixelisEnv(gym.Env[dict[str, Any], Any]):
@@ -101,7 +105,8 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         max_steps: The longest episode, 1..9999.
         step_cost: Taken from every step's reward, >= 0.
         invalid_cost: Taken as well where a call could not be carried out, >= 0.
-        frame: The frame of reference of coordinates in tool calls.
+        frame: The frame of reference of coordinates in tool calls, and in plain-dict actions that
+            state none.
         prefetch: Make the next episode's task in a thread while this one is played.
         render_mode: `"rgb_array"` or `"human"` (a window; needs the extra `human`).
     """
@@ -128,9 +133,16 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         prefetch: bool = False,
         render_mode: str | None = None,
     ) -> None:
+        # Plain Python values, whatever number type was given: they go into traces.
+        max_steps = operator.index(max_steps)
+        step_cost, invalid_cost = float(step_cost), float(invalid_cost)
+        types = None if types is None else [str(name) for name in types]
+        options = None if options is None else [str(text) for text in options]
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         _check(max_steps, step_cost, invalid_cost, frame, render_mode, self.metadata)
-        self.kwargs: dict[str, Any] = {k: v for k, v in given.items() if v != _DEFAULTS[k]}
+        self.kwargs: dict[str, Any] = {
+            k: v for k, v in given.items() if v is not _DEFAULTS[k] and v != _DEFAULTS[k]
+        }
         self.source = make_source(
             source,
             family=family,
@@ -148,7 +160,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         self.invalid_cost = invalid_cost
         self.render_mode = render_mode
         self.tool_calls = ToolCallCodec(frame)
-        self.codec = DictCodec(max_steps)
+        self.codec = DictCodec()
         self.action_space = self.codec.space
         self.observation_space = observation_space()
         self._prefetcher = Prefetcher(self.source) if prefetch else None
@@ -205,6 +217,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
 
         Raises:
             gymnasium.error.ResetNeeded: The episode is over, or none was started.
+            ValueError: A backend of the caller's own broke its protocol.
         """
         if self._done:
             raise gym.error.ResetNeeded("the episode is over: call reset() before step()")
@@ -239,6 +252,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         if self.render_mode is None:
             gym.logger.warn("render() needs render_mode='rgb_array' or 'human' in gym.make")
             return None
+        self._need_episode()
         if self.render_mode == "human":
             self._show()
             return None
@@ -256,7 +270,8 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
 
     def view(self) -> Image.Image:
         """The current view at its native resolution."""
-        return Image.fromarray(self.workspace.pixels(current_look(self.workspace)))
+        self._need_episode()
+        return Image.fromarray(look_pixels(self.workspace, current_look(self.workspace)))
 
     def oracle(self) -> list[Action]:
         """A correct action sequence from the episode's start, for procedural tasks.
@@ -264,6 +279,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         Raises:
             ValueError: The task's source knows no such sequence.
         """
+        self._need_episode()
         if self.task.oracle is None:
             raise ValueError(
                 f"{self.source.name} gives no oracle; procedural sources such as rooms do"
@@ -272,10 +288,12 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
 
     def trace(self) -> Trace:
         """The record of the episode so far."""
-        kwargs, portable = portable_kwargs(self.kwargs)
+        self._need_episode()
+        kwargs, media_file, portable = portable_kwargs(self.kwargs)
         header = Header(
             env_id="" if self.spec is None else self.spec.id,
             kwargs=kwargs,
+            media_file=media_file,
             portable=portable,
             index=self._index,
             task_id=self.task.id,
@@ -294,16 +312,30 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
 
     def get_state(self) -> EnvState:
         """The episode as plain data, for branching search; `set_state` comes back to it."""
-        if self._next_index is None:
-            raise gym.error.ResetNeeded("there is no episode yet: call reset() first")
-        rng = self.np_random.bit_generator.state
+        self._need_episode()
+        assert self._next_index is not None
         return EnvState(
-            self._index, self.steps, self._done, self._score, self._next_index, dict(rng)
+            index=self._index,
+            steps=self.steps,
+            done=self._done,
+            score=self._score,
+            next_index=self._next_index,
+            rng=dict(self.np_random.bit_generator.state),
+            source=self.source.name,
+            media_digest=self.task.media.digest,
         )
 
     def set_state(self, state: EnvState) -> dict[str, Any]:
-        """Comes back to an episode of this source; returns its observation."""
+        """Comes back to an episode of this source; returns its observation.
+
+        Raises:
+            ValueError: The state is of another source, or its medium has changed since.
+        """
+        if state.source != self.source.name:
+            raise ValueError(f"a state of {state.source} does not fit {self.source.name}")
         self._begin(state.index)
+        if state.media_digest != self.task.media.digest:
+            raise ValueError(f"the medium of task {state.index} is not the one of the state")
         self._steps = list(state.steps)
         for step in self._steps:
             if step.evidence is not None:
@@ -314,17 +346,27 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         return self._observer.observe(self.workspace, len(self._steps) / self.max_steps)
 
     def __getstate__(self) -> dict[str, Any]:
-        started = self._next_index is not None
-        state = self.get_state() if started else None
-        return {"kwargs": self.kwargs, "spec": self.spec, "state": state}
+        return {
+            "kwargs": self.kwargs,
+            "spec": self.spec,
+            "action_space": self.action_space,
+            "seed": self._np_random_seed,
+            "state": None if self._next_index is None else self.get_state(),
+        }
 
     def __setstate__(self, data: dict[str, Any]) -> None:
         self.__init__(**data["kwargs"])  # type: ignore[misc]
         self.spec = data["spec"]
+        self.action_space = data["action_space"]
+        self._np_random_seed = data["seed"]
         if data["state"] is not None:
             self.set_state(data["state"])
 
     # ---- inside ----
+
+    def _need_episode(self) -> None:
+        if not hasattr(self, "workspace") or self._next_index is None:
+            raise gym.error.ResetNeeded("there is no episode yet: call reset() first")
 
     def _draw_index(self) -> int:
         size = self.source.size
@@ -351,9 +393,10 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
 
     def _read(self, action: Any) -> Action | Malformed:
         """Any input as an action; what cannot be read becomes `Malformed`."""
-        if is_action(action):
-            return action
         try:
+            if is_action(action):
+                # `model_copy` and `model_construct` check nothing.
+                return parse_recorded(action.model_dump(warnings=False))
             if isinstance(action, str):
                 return self.tool_calls.decode(action)
             if not isinstance(action, Mapping):
@@ -364,9 +407,11 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
             if "name" in action:
                 return self.tool_calls.decode(dict(action))
             if isinstance(action.get("op"), str):
-                return parse_action(dict(action))
+                spatial = action["op"] in ("zoom", "segment", "read_text")
+                frame = {"frame": self.tool_calls.frame} if spatial else {}
+                return parse_action({**frame, **action})
             return self.codec.decode(action, self.workspace)
-        except InvalidCall as error:
+        except ValueError as error:
             return Malformed(reason=_printable(str(error)))
 
     def _carry_out(self, action: Action | Malformed) -> Evidence | None:
@@ -379,8 +424,11 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
                     self.workspace.get(evidence_id)
                 return None
             return self.toolbox.run(action, self.workspace)
-        except (InvalidCall, MediaError) as error:
+        except InvalidCall as error:
             return ToolError(message=_printable(str(error)))
+        except MediaError:
+            # Its own words may hold a path, which has no place in a trace.
+            return ToolError(message=f"{self.task.media.name} cannot be read there")
 
     def _rate(self, text: str) -> float | None:
         return None if self.task.answer is None else score(self.task.metric, text, self.task)

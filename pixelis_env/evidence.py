@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, NoReturn, Union
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pixelis_env.coordinates import Box, Point, Region
 
+MAX_MASK_PIXELS = 2**26
+"""The largest mask that is read, as of the largest frame that is opened."""
+
 
 class _Evidence(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def digest(self) -> str:
@@ -58,7 +61,10 @@ class RLE(BaseModel):
     @model_validator(mode="after")
     def _fills_the_frame(self) -> RLE:
         # A foreign trace may hold any string, and the C decoder trusts the run lengths it is given.
-        if min(self.size) < 1 or sum(_run_lengths(self.counts)) != self.size[0] * self.size[1]:
+        pixels = self.size[0] * self.size[1]
+        if min(self.size) < 1 or pixels > MAX_MASK_PIXELS:
+            raise ValueError(f"a mask has 1..{MAX_MASK_PIXELS} pixels, not {self.size}")
+        if sum(_run_lengths(self.counts)) != pixels:
             raise ValueError(f"the run lengths do not fill a mask of {self.size}")
         return self
 
@@ -95,7 +101,8 @@ class Mask(_Evidence):
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], *, frame_index: int, time: float, score: float) -> Mask:
-        """Evidence for a non-empty bool (height, width) mask."""
+        """Evidence for a non-empty (height, width) mask; what is not 0 is the object."""
+        mask = np.asarray(mask, bool)
         columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
         box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
         return cls(
@@ -125,7 +132,7 @@ class Tracklet(_Evidence):
 class TextLine(BaseModel):
     """One line of text; `quad` is its corners from the top left, clockwise."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     text: str
     quad: tuple[Point, Point, Point, Point]
     confidence: float
@@ -154,12 +161,28 @@ class Intervals(_Evidence):
     scores: tuple[float, ...]
 
 
+class Readings(dict[str, Any]):
+    """A dict that stays as it was made, since evidence does."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("evidence is immutable: copy the readings with dict(...) to change them")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Readings, (dict(self),)
+
+
 class Measurement(_Evidence):
     """Named readings; the name says the unit (`area_px`, `speed_px_s`, `colour_rgb` ...)."""
 
     kind: Literal["measurement"] = "measurement"
     targets: tuple[str, ...]
-    values: dict[str, float | str | tuple[float, ...]]
+    values: Annotated[dict[str, float | str | tuple[float, ...]], AfterValidator(Readings)]
 
 
 class ToolError(_Evidence):

@@ -13,7 +13,7 @@ from pixelis_env.coordinates import Box, Letterbox, Region
 from pixelis_env.describe import describe
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, Mask, TextLines, Tracklet, View
-from pixelis_env.media.base import Media
+from pixelis_env.media.base import Media, MediaError
 from pixelis_env.tasks.base import Task
 from pixelis_env.workspace import ViewRef, Workspace
 
@@ -93,7 +93,7 @@ class Observer:
         """The observation after the workspace's last evidence; fresh arrays each time."""
         look = current_look(workspace)
         if self._shown is None or self._shown[0] != look:
-            self._shown = (look, letterbox(workspace.pixels(look), VIEW_SIZE))
+            self._shown = (look, letterbox(look_pixels(workspace, look), VIEW_SIZE))
         return {
             "view": self._shown[1].copy(),
             "overview": self._overview.copy(),
@@ -128,6 +128,18 @@ def current_look(workspace: Workspace) -> ViewRef:
         except InvalidCall:
             continue
     return workspace.look("e0")
+
+
+def look_pixels(workspace: Workspace, look: ViewRef) -> NDArray[np.uint8]:
+    """The native pixels of a look; black where the medium cannot be read any more.
+
+    A video may vanish or break in the middle of an episode; the call that hit it got a
+    `ToolError`, and showing the view must not raise after that.
+    """
+    try:
+        return workspace.pixels(look)
+    except MediaError:
+        return np.zeros((look.region.height, look.region.width, 3), np.uint8)
 
 
 def letterbox(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

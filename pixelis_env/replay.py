@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import canonical_json
 from pixelis_env.media.base import MediaError
+from pixelis_env.tools.cache import RESULTS
 from pixelis_env.trace import Step, Trace, TraceError
 
 
@@ -40,45 +43,48 @@ class ReplayReport:
 
 
 def replay(
-    trace: Trace, *, media: str | Path | None = None, env: PixelisEnv | None = None
+    trace: Trace, *, media: str | Path | None = None, env: gym.Env[Any, Any] | None = None
 ) -> ReplayReport:
     """Executes a trace's actions again and compares what comes back, step by step.
 
     Args:
         trace: The trace.
         media: The file to play on, for a trace of a media file.
-        env: The environment to play on, for a trace of one that was given objects.
+        env: The environment to play on, wrapped or not, for a trace of one that was given objects.
 
     Raises:
         TraceError: The trace does not say enough to be played: `media` or `env` is needed.
     """
-    own = env is None
-    played = _rebuild(trace, media) if env is None else env
+    RESULTS.clear()  # what was computed once must not be compared with itself
+    if env is not None:
+        return _compare(trace, env.unwrapped)
+    own = _rebuild(trace, media)
     try:
-        return _compare(trace, played)
+        return _compare(trace, own)
     finally:
-        if own:
-            played.close()
+        own.close()
 
 
 def _rebuild(trace: Trace, media: str | Path | None) -> PixelisEnv:
     if not trace.header.portable:
         raise TraceError("the trace's environment was given objects: pass it as env=")
     kwargs: dict[str, Any] = dict(trace.header.kwargs)
-    if kwargs.get("source", "rooms") != "rooms":
+    if trace.header.media_file is not None:
         if media is None:
-            raise TraceError(f"the trace was played on a file {kwargs['source']!r}: pass media=")
+            raise TraceError(f"the trace was played on {trace.header.media_file!r}: pass media=")
         kwargs["source"] = media
     try:
         return PixelisEnv(**kwargs)
-    except (TypeError, ValueError, MediaError) as error:
+    except (TypeError, ValueError, MediaError, ImportError) as error:
         raise TraceError(f"the trace's environment cannot be built: {error}") from None
 
 
-def _compare(trace: Trace, env: PixelisEnv) -> ReplayReport:
+def _compare(trace: Trace, env: Any) -> ReplayReport:
+    if not isinstance(env, PixelisEnv):
+        raise TypeError(f"env must be a Pixelis environment, not {type(env).__name__}")
     try:
         env.reset(options={"index": trace.header.index})
-    except ValueError as error:
+    except (ValueError, RuntimeError, MediaError) as error:
         raise TraceError(f"the trace's task cannot be played: {error}") from None
     found = env.trace().header
     for name in ("task_id", "question", "media_digest", "tools"):
@@ -86,15 +92,18 @@ def _compare(trace: Trace, env: PixelisEnv) -> ReplayReport:
         if old != new:
             return ReplayReport(False, 0, f"{name} was {_short(old)}, is {_short(new)}")
     for number, recorded in enumerate(trace.steps, start=1):
-        env.step(recorded.action)
+        try:
+            env.step(recorded.action)
+        except gym.error.ResetNeeded:
+            return ReplayReport(False, number, "the episode was over before this step")
         difference = _difference(recorded, env.steps[-1])
         if difference is not None:
             return ReplayReport(False, number, difference)
     again = env.trace()
-    if again.score != trace.score:
-        return ReplayReport(
-            False, len(trace.steps), f"the score was {trace.score}, is {again.score}"
-        )
+    for name in ("answer", "score"):
+        old, new = getattr(trace, name), getattr(again, name)
+        if old != new:
+            return ReplayReport(False, len(trace.steps), f"the {name} was {old!r}, is {new!r}")
     return ReplayReport(True, None, f"{len(trace.steps)} steps, score {trace.score}")
 
 
@@ -134,9 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         trace = Trace.load(args.trace)
         media = args.media
-        name = trace.header.kwargs.get("source", "rooms")
-        if media is None and name != "rooms":
-            media = args.trace.parent / name
+        if media is None and trace.header.media_file is not None:
+            media = args.trace.parent / trace.header.media_file
         report = replay(trace, media=media)
     except TraceError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -40,6 +40,22 @@ def score(metric: str, answer: str, task: Task) -> float:
     return 0.0 if task.answer is None else METRICS[metric](answer, task.answer)
 
 
+def check_gold(task: Task) -> None:
+    """Says at once when a task's right answer is none that its metric can score.
+
+    Raises:
+        ValueError: An unknown metric, or a right answer that does not score 1 by it.
+    """
+    if task.metric not in METRICS:
+        raise ValueError(
+            f"task {task.id}: no metric {task.metric!r}; there are {', '.join(METRICS)}"
+        )
+    if task.answer is not None and score(task.metric, task.answer, task) != 1.0:
+        raise ValueError(
+            f"task {task.id}: the answer {task.answer!r} does not fit the metric {task.metric!r}"
+        )
+
+
 def letter(answer: str, gold: str) -> float:
     """1 when the first token is the right option's letter, whatever its case."""
     return float(_first_token(answer).lower() == gold.lower())
@@ -56,7 +72,7 @@ def mra(answer: str, gold: str) -> float:
         return 0.0
     if truth == 0:
         return float(predicted == 0)
-    return float(np.mean(abs(predicted - truth) / truth <= 1 - _THRESHOLDS))
+    return float(np.mean(abs(predicted - truth) / abs(truth) <= 1 - _THRESHOLDS))
 
 
 def anls(answer: str, gold: str) -> float:

@@ -1,8 +1,9 @@
 """The record of an episode: what was done, what came back, and a hash chain over it.
 
-A trace is JSON. Link k of the chain is SHA-256 over link k-1 and the canonical JSON of step k, and
-link 0 is taken of the header, so that a changed, dropped or moved step is noticed when the trace
-is read. The evidence holds pixel digests, so `replay` notices when pixels come out different.
+A trace is JSON. Link k of the chain is SHA-256 over link k-1 and the canonical JSON of step k;
+link 0 is taken of the header, the last of the answer, the score and the number of steps. So a
+changed, dropped or moved step is noticed when the trace is read. The evidence holds pixel digests,
+so `replay` notices when pixels come out different.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-import cv2
-import numpy as np
-import PIL
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pixelis_env import __version__
@@ -43,15 +43,39 @@ class Step(_Record):
     reward_terms: dict[str, float]
 
 
+# A backend is named, with plain options, by words that cannot be a path or a hub id.
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
+Option = Union[bool, int, float, Word, None]
+
+
+class Settings(_Record):
+    """The environment's arguments that a trace may set: a stranger's trace gets no others."""
+
+    family: Word = "all"
+    types: list[Word] | None = None
+    level: int = 1
+    shift: Word = "none"
+    question: str | None = None
+    options: list[str] | None = None
+    answer: str | None = None
+    decoder: Word = "pyav"
+    tools: Word | dict[Word, Word | dict[Word, Option]] | None = None
+    max_steps: int = Field(default=16, le=MAX_STEPS)
+    step_cost: float = 0.01
+    invalid_cost: float = 0.05
+    frame: Word = "rel1000"
+
+
 class Header(_Record):
     """What an episode was played on, enough to play it again.
 
     Attributes:
         format: The version of this layout.
         env_id: The registered id, "" for an environment built by hand.
-        kwargs: The environment's keyword arguments. A media file stands here by its bare name:
-            a trace never names a path.
-        portable: Whether `kwargs` alone rebuild the environment; False where it was given objects.
+        kwargs: The environment's keyword arguments (those of `Settings`).
+        media_file: The bare name of the media file that was played on, or None. A trace never
+            names a path.
+        portable: Whether this rebuilds the environment; False where it was given objects.
         index: The task's index in its source.
         task_id: The task's id.
         task_type: The question type.
@@ -64,6 +88,7 @@ class Header(_Record):
     format: Literal["pixelis-trace-1"] = "pixelis-trace-1"
     env_id: str
     kwargs: dict[str, Any]
+    media_file: str | None
     portable: bool
     index: int
     task_id: str
@@ -74,15 +99,16 @@ class Header(_Record):
     versions: dict[str, str]
 
     @model_validator(mode="after")
-    def _names_no_path(self) -> Header:
-        source = self.kwargs.get("source", "rooms")
-        if not isinstance(source, str) or Path(source).name != source or "\\" in source:
-            raise ValueError(f"source must be a bare name, not {source!r}")
+    def _can_be_trusted(self) -> Header:
+        Settings.model_validate(self.kwargs)
+        name = self.media_file
+        if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
+            raise ValueError(f"media_file must be a bare name, not {name!r}")
         return self
 
 
 class Trace(_Record):
-    """A whole episode. `chain` has one link for the header and one for each step."""
+    """A whole episode. `chain` has a link for the header, for each step, and for the end."""
 
     header: Header
     steps: tuple[Step, ...] = Field(max_length=MAX_STEPS)
@@ -93,23 +119,21 @@ class Trace(_Record):
     @classmethod
     def build(cls, header: Header, steps: Sequence[Step], score: float | None) -> Trace:
         """The trace of these steps, chained."""
-        last = steps[-1].action if steps else None
-        answer = last.text if last is not None and last.op == "answer" else None
-        if steps and steps[-1].evidence is not None:
-            answer = None  # an answer that was refused is a ToolError like any other
-        return cls(
-            header=header,
-            steps=tuple(steps),
-            answer=answer,
-            score=score,
-            chain=_chain(header, steps),
-        )
+        answer = _answer(steps)
+        chain = _chain(header, steps, answer, score)
+        return cls(header=header, steps=tuple(steps), answer=answer, score=score, chain=chain)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the trace as one line of canonical JSON; returns its path."""
-        path = Path(path)
+        """Writes the trace as one line of canonical JSON; returns its path.
+
+        Raises:
+            TraceError: It is larger than what `load` reads.
+        """
+        path, data = Path(path), self.to_json() + b"\n"
+        if len(data) > MAX_BYTES:
+            raise TraceError(f"the trace has {len(data)} bytes; {MAX_BYTES} are read at the most")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.to_json() + b"\n")
+        path.write_bytes(data)
         return path
 
     def to_json(self) -> bytes:
@@ -142,53 +166,70 @@ class Trace(_Record):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "its start"
             raise TraceError(f"{name} is no valid trace: at {where}: {first['msg']}") from None
-        expected = _chain(trace.header, trace.steps)
+        expected = _chain(trace.header, trace.steps, _answer(trace.steps), trace.score)
         if len(trace.chain) != len(expected):
-            raise TraceError(f"{name} has {len(trace.chain)} links for {len(expected) - 1} steps")
+            raise TraceError(f"{name} has {len(trace.chain)} links, not {len(expected)}")
         for number, (found, wanted) in enumerate(zip(trace.chain, expected, strict=True)):
             if found != wanted:
-                what = "its header" if number == 0 else f"step {number}"
+                parts = {0: "its header", len(expected) - 1: "its end (answer or score)"}
+                what = parts.get(number, f"step {number}")
                 raise TraceError(
                     f"{name} was changed after it was written: {what} breaks the chain"
                 )
+        if trace.answer != _answer(trace.steps):
+            raise TraceError(f"{name} was changed: its answer is not that of its last step")
         return trace
 
 
-def portable_kwargs(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """An environment's arguments as plain JSON without any path, and whether they rebuild it."""
-    plain, portable = {}, True
-    for key, value in kwargs.items():
-        if key in ("render_mode", "prefetch"):
-            continue  # they change nothing that a trace holds
-        if key == "source":
-            if isinstance(value, (str, Path)):
-                plain[key] = Path(value).name
-            else:
-                plain[key], portable = Path(value.name).name, False
+def portable_kwargs(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], str | None, bool]:
+    """An environment's arguments as a header holds them.
+
+    Returns:
+        The arguments of `Settings`, the media file's bare name (None for rooms and objects), and
+        whether the two rebuild the environment.
+    """
+    source = kwargs.get("source", "rooms")
+    is_file = isinstance(source, (str, Path)) and source != "rooms"
+    plain, portable = {}, isinstance(source, (str, Path))
+    for key in Settings.model_fields:
+        if key not in kwargs:
             continue
         try:
-            plain[key] = json.loads(json.dumps(value, allow_nan=False))
+            value = json.loads(json.dumps(kwargs[key], allow_nan=False))
+            Settings.model_validate({key: value})
+            plain[key] = value
         except (TypeError, ValueError):
             portable = False
-    return plain, portable
+    return plain, Path(source).name if is_file else None, portable
 
 
+@cache
 def versions() -> dict[str, str]:
     """The versions that a trace's pixels depend on."""
-    return {
-        "pixelis": __version__,
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "pillow": PIL.__version__,
-    }
+    found = {"pixelis": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+    for package in ("numpy", "opencv-python-headless", "av", "embreex", "rapidocr", "onnxruntime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
-def _chain(header: Header, steps: Sequence[Step]) -> tuple[str, ...]:
-    link = hashlib.sha256(canonical_json(header.model_dump(mode="json"))).hexdigest()
-    links = [link]
-    for step in steps:
-        body = canonical_json(step.model_dump(mode="json"))
-        link = hashlib.sha256(link.encode("ascii") + body).hexdigest()
+def _answer(steps: Sequence[Step]) -> str | None:
+    """The answer that ended an episode. One that was refused is a ToolError like any other."""
+    last = steps[-1] if steps else None
+    stands = last is not None and last.action.op == "answer" and last.evidence is None
+    return last.action.text if stands else None  # type: ignore[union-attr]
+
+
+def _chain(
+    header: Header, steps: Sequence[Step], answer: str | None, score: float | None
+) -> tuple[str, ...]:
+    """A link for the header, one for each step, and one for how it ended."""
+    bodies = [header.model_dump(mode="json"), *(step.model_dump(mode="json") for step in steps)]
+    bodies.append({"answer": answer, "score": score, "steps": len(steps)})
+    links, link = [], ""
+    for body in bodies:
+        link = hashlib.sha256(link.encode("ascii") + canonical_json(body)).hexdigest()
         links.append(link)
     return tuple(links)

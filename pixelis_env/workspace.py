@@ -60,10 +60,6 @@ class Workspace:
         self._evidence.append(evidence)
         return f"e{len(self._evidence) - 1}"
 
-    def restore(self, evidence: tuple[Evidence, ...]) -> None:
-        """Puts the workspace back to an earlier `evidence`, for branching search."""
-        self._evidence = list(evidence)
-
     def get(self, evidence_id: str) -> Evidence:
         """The evidence with this id.
 
@@ -80,7 +76,8 @@ class Workspace:
 
         The medium is its whole frame; a view its region; a mask, tracklet or text the smallest
         region that holds it. `time` moves the look to another frame with the same region (a
-        tracklet: with its box then); the default is the evidence's own time, e0's its start.
+        tracklet: with its box then); the default is the evidence's own time: e0's start, a
+        tracklet's end.
 
         Raises:
             InvalidCall: No such evidence, evidence without a place (a measurement, an error), or
@@ -90,7 +87,7 @@ class Workspace:
         if isinstance(evidence, Medium):
             return ViewRef(0 if time is None else self.frame_at(time), self.bounds)
         if isinstance(evidence, Tracklet):
-            wanted = evidence.frame_indices[0] if time is None else self.frame_at(time)
+            wanted = evidence.frame_indices[-1] if time is None else self.frame_at(time)
             nearest = int(np.argmin(np.abs(np.asarray(evidence.frame_indices) - wanted)))
             return ViewRef(wanted, snap(evidence.boxes[nearest], self.bounds))
         if isinstance(evidence, (View, TextLines)):

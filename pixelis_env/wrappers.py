@@ -23,8 +23,8 @@ from pixelis_env.observation import (
     overview_indices,
 )
 
-_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+_TAG = re.compile(r"</?(?:tool_call|answer)>")
 
 
 def _pixelis(env: gym.Env[Any, Any]) -> PixelisEnv:
@@ -66,9 +66,10 @@ class FlatAction(gym.Wrapper[Any, Any, Any, Any]):
         """Carries out a flat action; what is not in the action space is an invalid call."""
         array = np.asarray(action)
         if array.dtype.kind in "iu" and self.flat.space.contains(array):
-            structured: Any = self.flat.unflatten(array, _pixelis(self.env).workspace)
+            structured: Any = self.flat.unflatten(array)
         else:
-            structured = Malformed(reason=f"the flat action is not in {self.flat.space}"[:1000])
+            count = len(self.flat.space.nvec)
+            structured = Malformed(reason=f"a flat action is {count} integers in their ranges")
         observation, reward, terminated, truncated, info = self.env.step(structured)
         return self._sheet(observation), float(reward), terminated, truncated, info
 
@@ -102,8 +103,9 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
     """Text in, text and images out: the environment as a language model's tool.
 
     An action is the model's whole turn: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`
-    or an `<answer>...</answer>`, with any thought around it, or bare tool-call JSON. A turn with
-    neither, or with more than one call, is an invalid call.
+    or an `<answer>...</answer>`, with any thought around it, or bare tool-call JSON. What stands
+    inside `<think>...</think>` is not looked at. A turn with neither, with more than one, or with
+    one that is not closed is an invalid call.
 
     An observation is `{"text": str, "images": [PIL.Image, ...]}`: at the reset the prompt and the
     overview frames, afterwards one line about the evidence and, where it has a place, its pixels.
@@ -152,16 +154,20 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
     def _parse(self, turn: Any) -> Any:
         if not isinstance(turn, str):
             return Malformed(reason=f"a turn is text, not {type(turn).__name__}")
-        calls, answers = _CALL.findall(turn), _ANSWER.findall(turn)
-        if len(calls) + len(answers) > 1:
-            return Malformed(reason="write one <tool_call> or one <answer> in a turn")
-        if answers:
-            return {"name": "answer", "arguments": {"text": answers[0].strip()}}
-        if calls:
-            return calls[0]
-        if turn.lstrip().startswith("{"):
-            return turn
-        return Malformed(reason='write <tool_call>{"name": ..., "arguments": {...}}</tool_call>')
+        said = _THOUGHT.sub("", turn)
+        tags = _TAG.findall(said)
+        if not tags and said.lstrip().startswith("{"):
+            return said
+        # Every tag counts, closed or not: half a call must not let an answer through.
+        if tags == ["<answer>", "</answer>"]:
+            text = said.partition("<answer>")[2].partition("</answer>")[0]
+            return {"name": "answer", "arguments": {"text": text.strip()}}
+        if tags == ["<tool_call>", "</tool_call>"]:
+            return said.partition("<tool_call>")[2].partition("</tool_call>")[0]
+        return Malformed(
+            reason='write one <tool_call>{"name": ..., "arguments": {...}}</tool_call> or one '
+            "<answer>...</answer> in a turn"
+        )
 
     def _enlarge(self, image: Image.Image) -> Image.Image:
         factor = -(-self._min_side // max(image.size))

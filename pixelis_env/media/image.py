@@ -62,7 +62,7 @@ class ImageFile(Media):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._file = checked_file(path)
-        self.name = str(self._file)
+        self.name = self._file.name
         self.digest = digest_file(self._file)
         self._pixels: Frame | None = _read(self._file)
         self.height, self.width = self._pixels.shape[:2]

@@ -175,7 +175,7 @@ class VideoFile(Media):
         if decoder == "decord":
             check_decord(self._file, self._timeline)
         self._sessions: dict[int, _Session] = {}
-        self.name = str(self._file)
+        self.name = self._file.name
         self.digest = digest_file(self._file)
         self.times = self._timeline.times
         self.duration = self._timeline.duration

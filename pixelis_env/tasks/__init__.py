@@ -40,6 +40,13 @@ def make_source(
     Raises:
         ValueError: No such source, or arguments that do not belong to it.
     """
+    own = {"level": level != 1, "shift": shift != "none", "types": types is not None}
+    if source != "rooms" and any(own.values()):
+        wrong = ", ".join(name for name, given in own.items() if given)
+        raise ValueError(f"{wrong}: an argument of rooms, which source={source!r} is not")
+    asked = question is not None or options is not None or answer is not None
+    if asked and (source == "rooms" or not isinstance(source, (str, Path))):
+        raise ValueError("this source asks its own questions; a question goes with a media file")
     if not isinstance(source, (str, Path)):
         if not isinstance(source, TaskSource):
             raise ValueError(
@@ -48,8 +55,6 @@ def make_source(
             )
         return source
     if source == "rooms":
-        if question is not None or options is not None or answer is not None:
-            raise ValueError("rooms ask their own questions; a question goes with a media file")
         from pixelis_env.tasks.rooms import RoomsSource
 
         return RoomsSource(family=family, level=level, shift=shift, types=types)

@@ -61,7 +61,8 @@ class Task:
 class TaskSource(Protocol):
     """Where an environment's tasks come from.
 
-    `task(index)` is a pure function: the same index is the same task in every process.
+    `task(index)` is a pure function: the same index is the same task in every process. With
+    `prefetch=True` it is called from another thread.
     """
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from pixelis_env.tasks.base import Task, TaskSource
 
 
 class Pool:
-    """Some rows of a source as a source of their own, each kept once it was made.
+    """Some rows of a source as a source of their own; the last used stay in memory.
 
     Keeping a task keeps its medium's caches too, so a revisited room is not rendered again.
 
@@ -16,14 +17,18 @@ class Pool:
         source: Where the tasks come from.
         indices: Their indices in `source`; row i of the pool is the i-th. Training and held-out
             pools are disjoint when their indices are.
+        keep: How many tasks stay in memory; a room takes about 40 MB once it was played.
     """
 
-    def __init__(self, source: TaskSource, indices: Iterable[int]) -> None:
+    def __init__(self, source: TaskSource, indices: Iterable[int], keep: int = 16) -> None:
         self._source = source
         self._indices = tuple(indices)
         if not self._indices:
             raise ValueError("a pool needs at least one index")
-        self._tasks: dict[int, Task] = {}
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, not {keep}")
+        self._keep = keep
+        self._tasks: OrderedDict[int, Task] = OrderedDict()
         self.name = f"{source.name}[{len(self._indices)}]"
         self.size = len(self._indices)
 
@@ -33,4 +38,7 @@ class Pool:
             raise IndexError(f"{self.name} has no task {index}: give 0..{self.size - 1}")
         if index not in self._tasks:
             self._tasks[index] = self._source.task(self._indices[index])
+            while len(self._tasks) > self._keep:
+                self._tasks.popitem(last=False)
+        self._tasks.move_to_end(index)
         return self._tasks[index]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from pixelis_env.actions import Properties
-from pixelis_env.coordinates import Box
+from pixelis_env.coordinates import Box, Point
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import (
     Evidence,
@@ -26,7 +29,7 @@ from pixelis_env.evidence import (
     View,
 )
 from pixelis_env.media.base import Media
-from pixelis_env.metrics.overlap import box_iou, mask_iou
+from pixelis_env.metrics.overlap import box_iou
 from pixelis_env.tools.colours import colour_name
 from pixelis_env.workspace import Workspace
 
@@ -50,7 +53,7 @@ def properties(action: Properties, workspace: Workspace) -> Measurement:
     }
     values.update(_together(evidence))
     for a, b in combinations(ids, 2):
-        for key, value in _between(evidence[a], evidence[b]).items():
+        for key, value in _between(evidence[a], evidence[b], own[a], own[b]).items():
             values[f"{a}_{b}.{key}"] = value
     return Measurement(targets=ids, values=values)
 
@@ -65,8 +68,8 @@ def _measure(name: str, evidence: Evidence, media: Media) -> Values:
         }
     if isinstance(evidence, View):
         x0, y0, x1, y1 = evidence.region
-        colour = media.frame(evidence.frame_index)[y0:y1, x0:x1].reshape(-1, 3).mean(axis=0)
-        return {**_box_values(evidence.region.box), "time_s": evidence.time, **_colour(colour)}
+        pixels = media.frame(evidence.frame_index)[y0:y1, x0:x1]
+        return {**_box_values(evidence.region.box), "time_s": evidence.time, **_colour(pixels)}
     if isinstance(evidence, Mask):
         return _measure_mask(evidence, media)
     if isinstance(evidence, Tracklet):
@@ -100,28 +103,33 @@ def _box_values(box: Box) -> Values:
 
 def _measure_mask(mask: Mask, media: Media) -> Values:
     x0, y0, x1, y1 = (int(v) for v in mask.box)
-    inside = mask.rle.decode()[y0:y1, x0:x1]
-    rows, columns = np.nonzero(inside)
-    x, y = float(columns.mean()), float(rows.mean())
+    inside = np.ascontiguousarray(mask.rle.decode()[y0:y1, x0:x1], np.uint8)
+    # First and second moments from the sums over rows and columns.
+    weights = inside.astype(np.float64)
+    per_column, per_row = weights.sum(axis=0), weights.sum(axis=1)
+    columns, rows = np.arange(x1 - x0), np.arange(y1 - y0)
+    x, y = float(per_column @ columns) / mask.area, float(per_row @ rows) / mask.area
     dx, dy = columns - x, rows - y
-    xx, yy, xy = float(dx @ dx), float(dy @ dy), float(dx @ dy)
-    pixels = media.frame(mask.frame_index)[y0:y1, x0:x1][inside]
+    xx, yy, xy = float(per_column @ dx**2), float(per_row @ dy**2), float(dy @ weights @ dx)
     # The angle of the long axis from the x axis, counter-clockwise as seen (y points down).
     angle = math.degrees(0.5 * math.atan2(-2 * xy, xx - yy)) % 180.0
-    spread = math.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-12)
     return {
         **_box_values(mask.box),
         "area_px": float(mask.area),
         "centroid_px": (x0 + x + 0.5, y0 + y + 0.5),
         "orientation_deg": angle,
-        "elongation": spread,
+        "elongation": math.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-12),
         "time_s": mask.time,
-        **_colour(pixels.mean(axis=0)),
+        **_colour(media.frame(mask.frame_index)[y0:y1, x0:x1], inside),
     }
 
 
-def _colour(mean: np.ndarray) -> Values:
-    red, green, blue = (round(float(v), 2) for v in mean)
+def _colour(pixels: NDArray[np.uint8], inside: NDArray[np.uint8] | None = None) -> Values:
+    """Mean colour, its name, all over `pixels` or where `inside` is not 0."""
+    import cv2
+
+    mean = cv2.mean(np.ascontiguousarray(pixels), mask=inside)
+    red, green, blue = (round(v, 2) for v in mean[:3])
     return {"colour_rgb": (red, green, blue), "colour": colour_name(red, green, blue)}
 
 
@@ -148,7 +156,7 @@ def _measure_track(track: Tracklet) -> Values:
             "distance_px": math.hypot(dx, dy),
             "path_px": path,
             "speed_px_s": path / duration if duration > 0 else 0.0,
-            "growth": float(math.sqrt(_area(boxes[-1]) / _area(boxes[0]))),
+            "growth": math.sqrt(_area(boxes[-1]) / max(_area(boxes[0]), 1e-9)),
         }
     )
     if dx or dy:
@@ -177,8 +185,7 @@ def _together(evidence: dict[str, Evidence]) -> Values:
     values: Values = {}
     masks = [item for item in evidence.values() if isinstance(item, Mask)]
     if len(masks) == len(evidence) and len({mask.frame_index for mask in masks}) == 1:
-        covered = np.logical_or.reduce([mask.rle.decode() for mask in masks])
-        values["union_area_px"] = float(covered.sum())
+        values["union_area_px"] = float(coco.area(coco.merge([_coco(mask) for mask in masks])))
     starts = {name: _start(item) for name, item in evidence.items()}
     known = [(start, name) for name, start in starts.items() if start is not None]
     if len(known) == len(evidence):
@@ -200,43 +207,24 @@ def _start(evidence: Evidence) -> float | None:
     return None
 
 
-def _place(evidence: Evidence) -> Box | None:
-    """The box of evidence that has one place."""
-    if isinstance(evidence, View):
-        return evidence.region.box
-    return evidence.box if isinstance(evidence, Mask) else None
-
-
-def _between(a: Evidence, b: Evidence) -> Values:
+def _between(a: Evidence, b: Evidence, own_a: Values, own_b: Values) -> Values:
     """How two things in the picture lie to each other; `b` as seen from `a` for the offset."""
-    box_a, box_b = _place(a), _place(b)
-    if box_a is None or box_b is None:
+    if not (isinstance(a, (View, Mask)) and isinstance(b, (View, Mask))):
         return {}
-    centre_a, centre_b = _centre(a, box_a), _centre(b, box_b)
+    centre_a, centre_b = (cast(Point, own["centroid_px"]) for own in (own_a, own_b))
     dx, dy = centre_b[0] - centre_a[0], centre_b[1] - centre_a[1]
+    if isinstance(a, Mask) and isinstance(b, Mask):
+        iou = float(coco.iou([_coco(a)], [_coco(b)], [0])[0, 0])
+    else:
+        iou = box_iou(cast(Box, own_a["box_px"]), cast(Box, own_b["box_px"]))
     return {
-        "iou": _iou(a, b, box_a, box_b),
+        "iou": iou,
         "centre_distance_px": math.hypot(dx, dy),
         "horizontal": "left of" if dx > 0 else "right of" if dx < 0 else "level with",
         "vertical": "above" if dy > 0 else "below" if dy < 0 else "level with",
-        "area_ratio": _area_of(a, box_a) / _area_of(b, box_b),
+        "area_ratio": cast(float, own_a["area_px"]) / cast(float, own_b["area_px"]),
     }
 
 
-def _iou(a: Evidence, b: Evidence, box_a: Box, box_b: Box) -> float:
-    if isinstance(a, Mask) and isinstance(b, Mask):
-        return mask_iou(a.rle.decode(), b.rle.decode())
-    return box_iou(box_a, box_b)
-
-
-def _centre(evidence: Evidence, box: Box) -> tuple[float, float]:
-    if isinstance(evidence, Mask):
-        rows, columns = np.nonzero(evidence.rle.decode())
-        return float(columns.mean()) + 0.5, float(rows.mean()) + 0.5
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-
-
-def _area_of(evidence: Evidence, box: Box) -> float:
-    if isinstance(evidence, Mask):
-        return float(evidence.area)
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _coco(mask: Mask) -> dict[str, Any]:
+    return {"size": list(mask.rle.size), "counts": mask.rle.counts.encode("ascii")}

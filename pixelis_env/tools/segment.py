@@ -40,6 +40,11 @@ def segment(
         InvalidCall: The backend finds no object there.
     """
     mask, score = backend.segment(media, index, box=box, point=point)
+    if mask.shape != (media.height, media.width) or not 0 <= score <= 1:
+        raise ValueError(
+            f"backend {backend.name} broke its protocol: a mask has the frame's shape "
+            f"{(media.height, media.width)} and a score in 0..1, not {mask.shape} and {score}"
+        )
     if not mask.any():
         raise InvalidCall("no object stands out there: draw a box closely around it")
     return Mask.of(mask, frame_index=index, time=frame_time(media, index), score=float(score))

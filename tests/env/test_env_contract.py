@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import pickle
 import random
 import subprocess
@@ -17,8 +18,11 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from pixelis_env import ENV_IDS
-from pixelis_env.actions import Answer, Properties, Zoom
+from pixelis_env.actions import Answer, Properties, Segment, Zoom
+from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import ToolError
+from pixelis_env.media import ArrayMedia, MediaError
+from pixelis_env.tasks.single import SingleSource
 from pixelis_env.wrappers import FlatAction
 
 # Exact backends on rooms: these tests are about the environment; tests/laws are about the tools.
@@ -87,14 +91,17 @@ def test_twin_rollouts_are_equal_whatever_the_global_rng_does(env_id: str) -> No
 @pytest.mark.parametrize("env_id", ENV_IDS)
 def test_pickle_and_copy_in_the_middle_of_an_episode(env_id: str) -> None:
     env = make(env_id)
+    env.action_space.seed(7)
     env.reset(seed=5)
     env.step(Zoom(box=(100, 100, 800, 700)))
     env.step(Properties(targets=("e1",)))
     twins = [pickle.loads(pickle.dumps(env)), copy.deepcopy(env)]
     action = Zoom(source="e1", box=(0, 0, 500, 500))
     expected = env.step(action)
+    sampled = env.action_space.sample()
     after = env.reset()
     for twin in twins:
+        assert same(sampled, twin.action_space.sample())
         for p, q in zip(expected, twin.step(action), strict=True):
             assert same(p, q)
         assert twin.unwrapped.trace().to_json() == trace_of(env_id, action)
@@ -169,18 +176,21 @@ def _flat_env() -> gym.Env:
 def _zoom_flat(env: FlatAction) -> np.ndarray:
     data = env.unwrapped.codec.empty()
     data |= {"prompt": np.int64(1), "box": np.float32([0.25, 0.25, 0.75, 0.75])}
-    return env.flat.flatten(data, env.unwrapped.workspace)
+    return env.flat.flatten(data)
 
 
 def test_two_processes_and_hash_seeds_write_the_same_bytes() -> None:
     code = (
         "import gymnasium as gym, sys, pixelis_env\n"
         "for env_id in pixelis_env.ENV_IDS:\n"
-        "    env = gym.make(env_id, tools='oracle')\n"
-        "    env.reset(seed=2)\n"
-        "    for action in env.unwrapped.oracle():\n"
-        "        env.step(action)\n"
-        "    sys.stdout.buffer.write(env.unwrapped.trace().to_json())\n"
+        "    for tools in ('oracle', None):\n"
+        "        env = gym.make(env_id, tools=tools)\n"
+        "        env.reset(seed=2)\n"
+        "        for action in ['{', {'op': 'segment', 'box': [300, 300, 700, 700]}]:\n"
+        "            env.step(action)\n"
+        "        for action in env.unwrapped.oracle():\n"
+        "            env.step(action)\n"
+        "        sys.stdout.buffer.write(env.unwrapped.trace().to_json())\n"
     )
     runs = [
         subprocess.run(
@@ -192,12 +202,12 @@ def test_two_processes_and_hash_seeds_write_the_same_bytes() -> None:
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1]
-    assert runs[0].count(b"pixelis-trace-1") == len(ENV_IDS)
+    assert runs[0].count(b"pixelis-trace-1") == 2 * len(ENV_IDS)
 
 
 def test_importing_the_environment_is_light() -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); import pixelis_env, pixelis_env.env\n"
+        "import sys, pixelis_env, pixelis_env.env\n"
         "heavy = [m for m in ('torch', 'transformers', 'onnxruntime') if m in sys.modules]\n"
         "print(heavy)"
     )
@@ -221,6 +231,69 @@ def test_rewards_are_named_and_add_up() -> None:
     assert info["score"] == 1.0
     with pytest.raises(gym.error.ResetNeeded, match="reset"):
         env.step(Answer(text=right))
+
+
+def test_before_the_first_reset_everything_says_so() -> None:
+    env = make("Pixelis-Search-v0", render_mode="rgb_array").unwrapped
+    for call in (env.trace, env.oracle, env.render, env.view, env.get_state):
+        with pytest.raises(gym.error.ResetNeeded, match="reset"):
+            call()
+
+
+def test_a_copy_that_was_never_validated_is_an_invalid_call() -> None:
+    env = make("Pixelis-Search-v0")
+    env.reset(seed=0)
+    for bad in (
+        Zoom(box=(0, 0, 9, 9)).model_copy(update={"source": "crop"}),
+        Answer(text="A").model_copy(update={"text": 2}),
+    ):
+        assert env.step(bad)[4]["invalid"]
+
+
+def test_a_state_of_another_source_does_not_fit() -> None:
+    env, other = make("Pixelis-Search-v0").unwrapped, make("Pixelis-Time-v0").unwrapped
+    env.reset(seed=0)
+    other.reset(seed=0)
+    with pytest.raises(ValueError, match="rooms-search"):
+        other.set_state(env.get_state())
+
+
+class Fragile(ArrayMedia):
+    """A clip whose file breaks when it is told to."""
+
+    broken = False
+
+    def frame(self, index: int) -> np.ndarray:
+        if self.broken:
+            raise MediaError("/home/someone/clip.mp4 is damaged")
+        return super().frame(index)
+
+
+def test_a_medium_that_breaks_in_the_middle_is_a_tool_error() -> None:
+    media = Fragile(np.full((9, 32, 48, 3), 200, np.uint8))
+    env = PixelisEnv(SingleSource(media, "?", answer="x"))
+    env.reset()
+    env.step(Zoom(box=(0, 0, 500, 500)))
+    media.broken = True
+    for action in (Zoom(box=(0, 0, 900, 500)), Segment(box=(0, 0, 500, 500))):
+        info = env.step(action)[4]
+        assert info["invalid"]
+        assert "/home" not in info["evidence"].message
+    assert env.step(Answer(text="x"))[4]["score"] == 1.0
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_thread() -> None:
+    env = make("Pixelis-Search-v0", prefetch=True)
+    env.reset(seed=0)
+    child = multiprocessing.get_context("fork").Process(target=env.reset, kwargs={"seed": 1})
+    child.start()
+    child.join(60)
+    alive = child.is_alive()
+    child.kill()
+    assert not alive
+    env.close()
+    env.reset(seed=0)
+    env.close()
 
 
 def test_an_answer_that_cites_nothing_real_is_an_invalid_call_and_not_an_answer() -> None:

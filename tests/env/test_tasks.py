@@ -49,6 +49,10 @@ def test_a_pool_is_the_sources_rows_and_keeps_them() -> None:
         pool.task(2)
     with pytest.raises(ValueError, match="at least one"):
         Pool(source, [])
+    small = Pool(source, [4, 9], keep=1)
+    first = small.task(0)
+    assert small.task(1).id == source.task(9).id
+    assert small.task(0) is not first
 
 
 def test_a_file_and_a_question(tmp_path: Path) -> None:
@@ -71,6 +75,8 @@ def test_a_file_and_a_question(tmp_path: Path) -> None:
         ({"question": "?", "options": ["only one"]}, r"2\.\.26"),
         ({"question": "?", "options": ["a", "b"], "answer": "C"}, "letters AB"),
         ({"question": "?", "decoder": "magic"}, "magic"),
+        ({"question": "?", "level": 2}, "level"),
+        ({"question": "?", "types": ["text_read"]}, "types"),
     ],
 )
 def test_a_bad_question_is_named(tmp_path: Path, kwargs: dict, words: str) -> None:

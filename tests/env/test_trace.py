@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import av
+import gymnasium as gym
 import numpy as np
 import pytest
 from pycocotools import mask as coco
 
 from pixelis_env.actions import Answer, Localize, Properties, Segment, Zoom
 from pixelis_env.env import PixelisEnv
-from pixelis_env.evidence import RLE, Mask, canonical_json
+from pixelis_env.evidence import RLE, Mask, Measurement, canonical_json
 from pixelis_env.media import ArrayMedia
 from pixelis_env.replay import main, replay
 from pixelis_env.tasks.single import SingleSource
@@ -96,6 +99,90 @@ def test_replay_names_the_first_step_that_diverged(played: Trace) -> None:
     assert "evidence.pixels" in report.detail
 
 
+class Moody:
+    """A backend that says something else every time."""
+
+    name, version = "moody", "1"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def segment(self, media, index, *, box=None, point=None):
+        self.calls += 1
+        mask = np.zeros((media.height, media.width), bool)
+        mask[: self.calls, :4] = True
+        return mask, 1.0
+
+
+def test_replay_computes_anew_and_does_not_compare_a_result_with_itself() -> None:
+    source = SingleSource(ArrayMedia(np.full((64, 64, 3), 9, np.uint8)), "?", answer="x")
+    env = PixelisEnv(source, tools={"segment": Moody()})
+    env.reset()
+    env.step(Segment(box=(0, 0, 500, 500)))
+    report = replay(env.trace(), env=env)
+    assert (report.ok, report.diverged_at) == (False, 1)
+    assert "evidence.area was 4, is 8" in report.detail
+
+
+def test_replay_says_when_the_episode_was_over_before(played: Trace) -> None:
+    longer = Trace.build(played.header, [*played.steps, played.steps[0]], played.score)
+    report = replay(longer)
+    assert (report.ok, report.diverged_at) == (False, len(played.steps) + 1)
+    assert "over" in report.detail
+
+
+@pytest.mark.parametrize(("field", "value"), [("answer", "Z"), ("score", 0.5)])
+def test_an_edited_end_is_noticed(played: Trace, field: str, value: object) -> None:
+    data = json.loads(played.to_json())
+    data[field] = value
+    with pytest.raises(TraceError, match="answer"):
+        Trace.parse(canonical_json(data))
+    # Without its last step and link a trace is no shorter trace.
+    data = json.loads(played.to_json())
+    data["steps"], data["chain"] = data["steps"][:-1], data["chain"][:-1]
+    with pytest.raises(TraceError, match="breaks the chain"):
+        Trace.parse(canonical_json(data))
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"render_mode": "human"},
+        {"tools": {"segment": {"name": "sam", "checkpoint": "/tmp/evil.pt"}}},
+        {"tools": "../x"},
+        {"prefetch": True},
+        {"max_steps": 10**9},
+        {"question": ["?"]},
+    ],
+)
+def test_a_strangers_trace_sets_no_other_arguments(played: Trace, kwargs: dict) -> None:
+    data = json.loads(played.to_json())
+    data["header"]["kwargs"] = kwargs
+    with pytest.raises(TraceError, match="header"):
+        Trace.parse(canonical_json(data))
+
+
+def test_nan_in_evidence_is_refused(played: Trace) -> None:
+    text = played.to_json().replace(b'"time":', b'"time":NaN,"was":', 1)
+    with pytest.raises(TraceError):
+        Trace.parse(text)
+
+
+def test_replay_takes_the_wrapped_environment(played: Trace) -> None:
+    env = gym.make("Pixelis-Search-v0", tools="oracle")
+    assert replay(played, env=env).ok
+    with pytest.raises(TypeError, match="Pixelis"):
+        replay(played, env=gym.make("CartPole-v1"))
+
+
+def test_readings_cannot_be_changed() -> None:
+    readings = Measurement(targets=("e1",), values={"area_px": 3.0})
+    with pytest.raises(TypeError, match="immutable"):
+        readings.values["area_px"] = 4.0
+    assert pickle.loads(pickle.dumps(readings)) == copy.deepcopy(readings) == readings
+    assert hash(readings) == hash(copy.deepcopy(readings))
+
+
 def test_replay_notices_another_task(played: Trace) -> None:
     header = played.header.model_copy(update={"media_digest": "0" * 64})
     report = replay(Trace.build(header, played.steps, played.score))
@@ -103,10 +190,10 @@ def test_replay_notices_another_task(played: Trace) -> None:
     assert "media_digest" in str(report)
 
 
-@pytest.mark.parametrize("source", ["/etc/passwd", "../clip.mp4", "a/b.mp4", "a\\b.mp4"])
-def test_a_trace_names_no_path(played: Trace, source: str) -> None:
+@pytest.mark.parametrize("name", ["/etc/passwd", "../clip.mp4", "a/b.mp4", "a\\b.mp4", "..", ""])
+def test_a_trace_names_no_path(played: Trace, name: str) -> None:
     data = json.loads(played.to_json())
-    data["header"]["kwargs"]["source"] = source
+    data["header"]["media_file"] = name
     with pytest.raises(TraceError, match="bare name"):
         Trace.parse(canonical_json(data))
 
@@ -160,7 +247,7 @@ def test_a_file_stands_by_name_and_replays_beside_the_trace(video: Path, tmp_pat
     env.step(Properties(targets=("e3",)))
     env.step(Answer(text="A", evidence=("e3", "e4")))
     trace = env.trace()
-    assert trace.header.kwargs["source"] == "clip.mp4"
+    assert trace.header.media_file == "clip.mp4"
     assert str(tmp_path) not in trace.to_json().decode()
     path = trace.save(video.parent / "trace.json")
     assert main([str(path)]) == 0

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from pixelis_env.actions import Properties, Segment, Zoom
+from pixelis_env.actions import Properties, Segment, Track, Zoom
 from pixelis_env.draw import draw_strip, draw_workspace
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import ToolError, View
@@ -55,6 +55,9 @@ def test_a_dialogue_from_prompt_to_answer() -> None:
         turn("zoom", box=[0, 0, 9, 9]) + turn("zoom", box=[0, 0, 9, 9]),
         turn("zoom", box=[0, 0, 9, 9]) + "<answer>B</answer>",
         "<tool_call>{not json}</tool_call>",
+        "<tool_call>zoom [0, 0, 1, 1]</tool_call><answer>B</answer>",
+        turn("zoom", box=[0, 0, 9, 9]) + '<tool_call>{"name": "zo',
+        "<answer>B",
         turn("fly"),
         42,
     ],
@@ -70,12 +73,31 @@ def test_a_malformed_turn_is_a_tool_error_and_never_an_answer(bad) -> None:
     assert reward < -0.05
 
 
+def test_what_is_only_thought_is_not_said() -> None:
+    env = ToolCall(clip_env())
+    env.reset(seed=0)
+    said = "<think>if I say <answer>A</answer> ...</think>" + turn("zoom", box=[0, 0, 9, 9])
+    assert not env.step(said)[4]["invalid"]
+
+
+def test_a_track_is_drawn_where_it_ends() -> None:
+    env = clip_env(render_mode="rgb_array")
+    env.reset(seed=0)
+    env.step(Zoom(box=(250, 250, 750, 750)))
+    env.step(Track(target="e1", span=(0.0, 0.5)))
+    assert current_look(env.workspace).frame_index == 5
+    pink = (env.render() == (250, 100, 170)).all(-1)
+    assert pink.sum() > 50
+
+
 def test_the_declared_frame_is_the_frame_in_both_directions() -> None:
     env = ToolCall(clip_env(frame="px"))
     env.reset(seed=0)
     observation, *_, info = env.step(turn("zoom", box=[8, 4, 40, 28]))
     assert info["evidence"].region == (8, 4, 40, 28)
     assert "at [8, 4, 40, 28] of e0" in observation["text"]
+    plain = env.env.step({"op": "zoom", "box": [8, 4, 40, 28]})[4]
+    assert plain["evidence"].region == (8, 4, 40, 28)
 
 
 def test_wrappers_refuse_other_environments_by_name() -> None:
