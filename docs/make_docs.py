@@ -1,6 +1,6 @@
 """Writes the generated pages and pictures: `python docs/make_docs.py`.
 
-`docs/environments.md` and `docs/operations.md` come from the docstrings and from the code's own
+`docs/environments/` and `docs/operations.md` come from the docstrings and from the code's own
 tables; `docs/images/` from seeds. Nothing in them is written by hand.
 """
 
@@ -20,7 +20,7 @@ from pixelis_env.actions import ACTION_TYPES, ToolCallCodec
 from pixelis_env.draw import draw_strip
 from pixelis_env.env import PixelisEnv
 from pixelis_env.rooms import RoomVideo, make_scene
-from pixelis_env.rooms.questions import FAMILIES, TYPES
+from pixelis_env.rooms.questions import TYPES
 from pixelis_env.tasks.rooms import RoomsSource
 from pixelis_env.tools.registry import BACKENDS, DEFAULTS
 
@@ -29,25 +29,19 @@ IMAGES = DOCS / "images"
 GENERATED = "<!-- written by docs/make_docs.py -->\n\n"
 
 
-def environments() -> str:
-    """The page of the registered ids and their question types."""
-    lines = [
-        GENERATED + "# Environments\n",
-        inspect.getdoc(PixelisEnv) or "",
-        "\n## Question types",
-    ]
-    for env_id in pixelis_env.ENV_IDS:
-        family = gym.spec(env_id).kwargs["family"]
-        if family not in FAMILIES:
-            continue
-        lines.append(f"\n### {env_id}\n\n| type | metric | for example |\n|---|---|---|")
-        for kind in (k for k in TYPES.values() if k.family == family):
-            task = RoomsSource(family, types=[kind.name]).task(0)
-            options = "" if task.options is None else f" ({' / '.join(task.options)})"
-            question = task.question.replace("\n", " ")
-            lines.append(f"| `{kind.name}` | {kind.metric} | {question}{options} |")
-    lines.append("\n`Pixelis-v0` asks all of them, each type equally often.\n")
-    return "\n".join(lines)
+def environment(env_id: str) -> str:
+    """The page of one registered id: what it asks, and what every id shares."""
+    family = gym.spec(env_id).kwargs["family"]
+    lines = [GENERATED + f"# {env_id}\n", f'```python\nenv = gym.make("{env_id}")\n```\n']
+    lines.append("## Question types\n\n| type | metric | for example |\n|---|---|---|")
+    for kind in (k for k in TYPES.values() if family in (k.family, "all")):
+        task = RoomsSource(kind.family, types=[kind.name]).task(0)
+        options = "" if task.options is None else f" ({' / '.join(task.options)})"
+        question = task.question.replace("\n", " ")
+        lines.append(f"| `{kind.name}` | {kind.metric} | {question}{options} |")
+    if family == "all":
+        lines.append("\nEach type is asked equally often.")
+    return "\n".join([*lines, "", inspect.getdoc(PixelisEnv) or "", ""])
 
 
 def operations() -> str:
@@ -83,19 +77,21 @@ def rooms_picture() -> Image.Image:
 
 def episode_picture() -> Image.Image:
     """An oracle's episode with the default backends: e0 and its evidence."""
-    env = PixelisEnv(family="text")
-    env.reset(options={"index": 3})
+    env = PixelisEnv(family="search")
+    env.reset(options={"index": 5})
     for action in env.oracle():
         env.step(action)
     calls = [env.task.question, *(step.action.op for step in env.steps[:-1])]
     strip = Image.fromarray(draw_strip(env.workspace, calls))
-    return strip.resize((strip.width // 2, strip.height // 2), Image.Resampling.LANCZOS)
+    return strip.resize((strip.width * 2 // 3, strip.height * 2 // 3), Image.Resampling.LANCZOS)
 
 
 def main() -> None:
     """Writes everything."""
     IMAGES.mkdir(exist_ok=True)
-    (DOCS / "environments.md").write_text(environments())
+    (DOCS / "environments").mkdir(exist_ok=True)
+    for env_id in pixelis_env.ENV_IDS:
+        (DOCS / "environments" / f"{env_id}.md").write_text(environment(env_id))
     (DOCS / "operations.md").write_text(operations())
     rooms_picture().save(IMAGES / "rooms.png", optimize=True)
     episode_picture().save(IMAGES / "episode.png", optimize=True)
