@@ -18,7 +18,7 @@ from pixelis_env.errors import InvalidCall
 from pixelis_env.media.base import Media
 from pixelis_env.tools.backend import BoolMask
 
-_ITERATIONS = 5
+_ITERATIONS = 3
 _MARGIN = 0.3  # of the prompt's longer side: the surroundings that the background is learnt from
 _MIN_MARGIN = 8  # px
 _MIN_SIDE = 4  # px: below this there are too few pixels to tell two colour models apart
