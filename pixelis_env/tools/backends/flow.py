@@ -59,7 +59,8 @@ class FlowTracker:
         """See `Tracker.track`. The score is the correlation with the last sight, at least 0."""
         frames = WorkFrames(media, box, self.side)
         scale = frames.scale
-        follower = _Follower(frames[indices[0]], _times(box, scale), _reduced(mask, scale))
+        frame = frames[indices[0]]
+        follower = _Follower(frame, _times(box, scale), _reduced(mask, frame))
         points = [TrackPoint(box, True, 1.0)]
         for index in indices[1:]:
             before = follower.box
@@ -194,14 +195,12 @@ def _times(box: Box, factor: float) -> Box:
     return box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor
 
 
-def _reduced(mask: BoolMask | None, scale: float) -> BoolMask | None:
-    """A mask at the size of the work frames."""
-    if mask is None or scale == 1.0:
+def _reduced(mask: BoolMask | None, frame: Pixels) -> BoolMask | None:
+    """A mask at the size of a work frame."""
+    if mask is None or mask.shape == frame.shape[:2]:
         return mask
-    height, width = mask.shape
-    longer = round(max(width, height) * scale)
-    shrink = longer / max(width, height)
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    # The medium has its own way of rounding the shorter side.
+    size = (frame.shape[1], frame.shape[0])
     shares = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     reduced: BoolMask = np.asarray(shares) > 0.5
     return reduced

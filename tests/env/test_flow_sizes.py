@@ -1,0 +1,29 @@
+"""A tracker's prompt fits its frames at whatever size the medium delivers them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixelis_env.media import ArrayMedia
+from pixelis_env.tools.backends.flow import FlowTracker
+
+
+class _RoundsDown(ArrayMedia):
+    """Thumbnails whose shorter side is rounded down, as a renderer may do it."""
+
+    def thumbnail(self, index: int, size: int) -> np.ndarray:
+        whole = super().thumbnail(index, size)
+        return np.ascontiguousarray(whole[: int(self.height * size / self.width)])
+
+
+@pytest.mark.parametrize("side", [11.0, 17.0, 23.0, 29.0])
+def test_a_mask_is_brought_to_the_frames_size(side: float) -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 60, (3, 98, 130, 3)).astype(np.uint8)
+    frames[:, 30:75, 40:90] += 150
+    mask = np.zeros((98, 130), bool)
+    mask[30:75, 40:90] = True
+    box = (40.0, 30.0, 90.0, 75.0)
+    points = FlowTracker(side).track(_RoundsDown(frames), range(3), box, mask)
+    assert len(points) == 3
