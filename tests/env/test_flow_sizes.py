@@ -21,9 +21,9 @@ class _RoundsDown(ArrayMedia):
 def test_a_mask_is_brought_to_the_frames_size(side: float) -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 60, (3, 98, 130, 3)).astype(np.uint8)
-    frames[:, 30:75, 40:90] += 150
+    frames[:, 53:, 40:90] += 150
     mask = np.zeros((98, 130), bool)
-    mask[30:75, 40:90] = True
-    box = (40.0, 30.0, 90.0, 75.0)
+    mask[53:, 40:90] = True
+    box = (40.0, 53.0, 90.0, 98.0)
     points = FlowTracker(side).track(_RoundsDown(frames), range(3), box, mask)
     assert len(points) == 3
