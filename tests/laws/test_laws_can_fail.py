@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pixelis_env.tools import Toolbox
-from tests.laws import broken, broken_backends, test_laws  # noqa: F401  (test_laws enters every law)
+from tests.laws import broken, test_laws  # noqa: F401  (test_laws enters every law)
+from tests.laws import broken_backends as backends
 from tests.laws.broken import Corrupted
 from tests.laws.law import LAWS
 
@@ -44,48 +45,48 @@ FAULTS: list[tuple[str, str, Callable[[], Toolbox]]] = [
         *(
             (law, backend, lambda op=op, backend=backend: Toolbox({op: backend()}))
             for law, op, backend in [
-                ("segment_finds_a_plain_object", "segment", broken_backends.ShiftedMask),
-                ("segment_moves_with_the_medium", "segment", broken_backends.GridMask),
-                ("segment_contains_its_point", "segment", broken_backends.MissesPoint),
-                ("operations_repeat_themselves", "segment", broken_backends.DiceMask),
-                ("operations_change_nothing", "segment", broken_backends.DrawingSegmenter),
-                ("track_follows", "track", broken_backends.WrongFrame),
-                ("track_stands_still_on_a_still_clip", "track", broken_backends.Drifting),
-                ("track_starts_with_its_prompt", "track", broken_backends.ImprovesPrompt),
-                ("track_knows_when_the_object_is_gone", "track", broken_backends.NeverLost),
+                ("segment_finds_a_plain_object", "segment", backends.ShiftedMask),
+                ("segment_moves_with_the_medium", "segment", backends.GridMask),
+                ("segment_contains_its_point", "segment", backends.MissesPoint),
+                ("operations_repeat_themselves", "segment", backends.DiceMask),
+                ("operations_change_nothing", "segment", backends.DrawingSegmenter),
+                ("track_follows", "track", backends.WrongFrame),
+                ("track_stands_still_on_a_still_clip", "track", backends.Drifting),
+                ("track_starts_with_its_prompt", "track", backends.ImprovesPrompt),
+                ("track_knows_when_the_object_is_gone", "track", backends.NeverLost),
                 (
                     "track_of_the_reversed_clip_is_the_reversed_track",
                     "track",
-                    broken_backends.ClockwiseOnly,
+                    backends.ClockwiseOnly,
                 ),
-                ("read_text_reads_what_was_drawn", "read_text", broken_backends.Misreads),
+                ("read_text_reads_what_was_drawn", "read_text", backends.Misreads),
                 (
                     "read_text_finds_nothing_on_a_blank_image",
                     "read_text",
-                    broken_backends.SeesThings,
+                    backends.SeesThings,
                 ),
                 (
                     "read_text_reads_the_frame_of_its_time",
                     "read_text",
-                    broken_backends.FirstFrameReader,
+                    backends.FirstFrameReader,
                 ),
-                ("localize_finds_a_text", "read_text", broken_backends.FirstFrameReader),
+                ("localize_finds_a_text", "read_text", backends.FirstFrameReader),
                 (
                     "localize_of_what_is_always_there_is_the_whole_span",
                     "localize",
-                    broken_backends.OneFrameShort,
+                    backends.OneFrameShort,
                 ),
                 (
                     "localize_finds_when_the_object_is_there",
                     "localize",
-                    broken_backends.OneFrameShort,
+                    backends.OneFrameShort,
                 ),
                 (
                     "localize_finds_when_the_object_is_there",
                     "localize",
-                    broken_backends.SeesAllTheTime,
+                    backends.SeesAllTheTime,
                 ),
-                ("localize_stays_in_its_span", "localize", broken_backends.WholeClip),
+                ("localize_stays_in_its_span", "localize", backends.WholeClip),
             ]
         ),
         ("zoom_refuses_what_lies_outside", broken.Clamping, broken.Clamping),
