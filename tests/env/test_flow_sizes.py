@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import cv2
 import numpy as np
 import pytest
 
@@ -9,12 +12,12 @@ from pixelis_env.media import ArrayMedia
 from pixelis_env.tools.backends.flow import FlowTracker
 
 
-class _RoundsDown(ArrayMedia):
-    """Thumbnails whose shorter side is rounded down, as a renderer may do it."""
+class _RoundsUp(ArrayMedia):
+    """Thumbnails whose shorter side is rounded up, as a renderer may do it."""
 
     def thumbnail(self, index: int, size: int) -> np.ndarray:
-        whole = super().thumbnail(index, size)
-        return np.ascontiguousarray(whole[: int(self.height * size / self.width)])
+        height = math.ceil(self.height * size / self.width)
+        return np.asarray(cv2.resize(self.frame(index), (size, height)), np.uint8)
 
 
 @pytest.mark.parametrize("side", [11.0, 17.0, 23.0, 29.0])
@@ -25,5 +28,5 @@ def test_a_mask_is_brought_to_the_frames_size(side: float) -> None:
     mask = np.zeros((98, 130), bool)
     mask[53:, 40:90] = True
     box = (40.0, 53.0, 90.0, 98.0)
-    points = FlowTracker(side).track(_RoundsDown(frames), range(3), box, mask)
+    points = FlowTracker(side).track(_RoundsUp(frames), range(3), box, mask)
     assert len(points) == 3
