@@ -20,7 +20,7 @@ from .tracer import available
 
 T = TypeVar("T")
 RENDERERS = ("auto", "embree", "numpy")
-_KEEP = {"frame": 32, "view": 4, "ids": 32, "thumbnail": 64}
+_KEEP = {"frame": 32, "view": 4, "ids": 32, "thumbnail": 64, "visible": 4}
 
 
 class RoomVideo(Media):
@@ -161,17 +161,23 @@ class RoomVideo(Media):
             size: Width of the id image, px.
 
         Returns:
-            int32 (ceil(n_frames / stride), n_objects + 1); column = id, column 0 = structure.
+            int32 (ceil(n_frames / stride), n_objects + 1), read-only; column = id, column 0 =
+            structure.
         """
         if stride < 1 or size < 1:
             raise ValueError(f"stride={stride}, size={size}: both must be at least 1")
-        renderer = self._renderer()
         columns = len(self.scene.room.objects) + 1
-        rows = [
-            np.bincount(renderer.owners(renderer.view(i, size)).ravel(), minlength=columns)
-            for i in range(0, self.n_frames, stride)
-        ]
-        return np.array(rows, np.int32)
+
+        def make() -> np.ndarray:
+            renderer = self._renderer()
+            rows = [
+                np.bincount(renderer.owners(renderer.view(i, size)).ravel(), minlength=columns)
+                for i in range(0, self.n_frames, stride)
+            ]
+            return _frozen(np.array(rows, np.int32))
+
+        self._renderer()  # a forked child drops its parent's caches here
+        return self._cached("visible", (stride, size), make)
 
     def mask(self, index: int, object_id: int) -> np.ndarray:
         """Where an object shows in a frame, bool (H, W).
