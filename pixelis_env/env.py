@@ -13,19 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixelis_env.actions import (
-    Action,
-    Answer,
-    Malformed,
-    ToolCallCodec,
-    is_action,
-    parse_action,
-    parse_recorded,
-)
+from pixelis_env.actions import Action, Answer, Malformed, ToolCallCodec
 from pixelis_env.codec import DictCodec
 from pixelis_env.coordinates import Frame
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, ToolError
+from pixelis_env.inputs import printable, read_action
 from pixelis_env.media import Decoder, MediaError
 from pixelis_env.observation import current_look, look_pixels, observation_space
 from pixelis_env.prefetch import Prefetcher, make_episode
@@ -221,7 +214,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         """
         if self._done:
             raise gym.error.ResetNeeded("the episode is over: call reset() before step()")
-        typed = self._read(action)
+        typed = read_action(action, self.tool_calls, self.codec, self.workspace)
         evidence = self._carry_out(typed)
         terms = {"step": -self.step_cost}
         info: dict[str, Any] = {"op": typed.op, "invalid": isinstance(evidence, ToolError)}
@@ -391,29 +384,6 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         self._steps = []
         self._done, self._score = False, None
 
-    def _read(self, action: Any) -> Action | Malformed:
-        """Any input as an action; what cannot be read becomes `Malformed`."""
-        try:
-            if is_action(action):
-                # `model_copy` and `model_construct` check nothing.
-                return parse_recorded(action.model_dump(warnings=False))
-            if isinstance(action, str):
-                return self.tool_calls.decode(action)
-            if not isinstance(action, Mapping):
-                raise InvalidCall(
-                    f"an action is a member of the action space, a typed action or a tool call, "
-                    f"not {type(action).__name__}"
-                )
-            if "name" in action:
-                return self.tool_calls.decode(dict(action))
-            if isinstance(action.get("op"), str):
-                spatial = action["op"] in ("zoom", "segment", "read_text")
-                frame = {"frame": self.tool_calls.frame} if spatial else {}
-                return parse_action({**frame, **action})
-            return self.codec.decode(action, self.workspace)
-        except ValueError as error:
-            return Malformed(reason=_printable(str(error)))
-
     def _carry_out(self, action: Action | Malformed) -> Evidence | None:
         """The evidence of an action; None for an answer that stands."""
         try:
@@ -425,7 +395,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
                 return None
             return self.toolbox.run(action, self.workspace)
         except InvalidCall as error:
-            return ToolError(message=_printable(str(error)))
+            return ToolError(message=printable(str(error)))
         except MediaError:
             # Its own words may hold a path, which has no place in a trace.
             return ToolError(message=f"{self.task.media.name} cannot be read there")
@@ -470,8 +440,3 @@ def _check(
         raise ValueError(
             f"render_mode must be one of {metadata['render_modes']}, not {render_mode!r}"
         )
-
-
-def _printable(message: str) -> str:
-    """A message that a trace can hold: valid UTF-8 of bounded length."""
-    return message.encode("utf-8", "replace").decode("utf-8")[:1000]
