@@ -20,7 +20,7 @@ from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import Evidence, ToolError
 from pixelis_env.inputs import printable, read_action
 from pixelis_env.media import Decoder, MediaError
-from pixelis_env.observation import current_look, look_pixels, observation_space
+from pixelis_env.observation import observation_space
 from pixelis_env.prefetch import Prefetcher, make_episode
 from pixelis_env.scoring import score
 from pixelis_env.tasks import TaskSource, make_source
@@ -136,6 +136,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         self.kwargs: dict[str, Any] = {
             k: v for k, v in given.items() if v is not _DEFAULTS[k] and v != _DEFAULTS[k]
         }
+        self._portable = portable_kwargs(self.kwargs)
         self.source = make_source(
             source,
             family=family,
@@ -262,9 +263,9 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
     # ---- beyond Gymnasium ----
 
     def view(self) -> Image.Image:
-        """The current view at its native resolution."""
+        """The current view at its native resolution; copy it before you draw on it."""
         self._need_episode()
-        return Image.fromarray(look_pixels(self.workspace, current_look(self.workspace)))
+        return self._observer.show(self.workspace)
 
     def oracle(self) -> list[Action]:
         """A correct action sequence from the episode's start, for procedural tasks.
@@ -282,7 +283,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
     def trace(self) -> Trace:
         """The record of the episode so far."""
         self._need_episode()
-        kwargs, media_file, portable = portable_kwargs(self.kwargs)
+        kwargs, media_file, portable = self._portable
         header = Header(
             env_id="" if self.spec is None else self.spec.id,
             kwargs=kwargs,

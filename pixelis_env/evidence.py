@@ -22,6 +22,9 @@ MAX_MASK_PIXELS = 2**26
 """The largest mask that is read, as of the largest frame that is opened."""
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 class _Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -228,7 +231,7 @@ def _run_lengths(counts: str) -> list[int]:
 
 def canonical_json(value: Any) -> bytes:
     """The bytes of a JSON value that digests are taken of: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> str:

@@ -183,7 +183,7 @@ def test_two_processes_and_hash_seeds_write_the_same_bytes() -> None:
     code = (
         "import gymnasium as gym, sys, pixelis_env\n"
         "for env_id in pixelis_env.ENV_IDS:\n"
-        "    for tools in ('oracle', None):\n"
+        "    for tools in ('oracle', None) if env_id == 'Pixelis-v0' else (None,):\n"
         "        env = gym.make(env_id, tools=tools)\n"
         "        env.reset(seed=2)\n"
         "        for action in ['{', {'op': 'segment', 'box': [300, 300, 700, 700]}]:\n"
@@ -202,7 +202,7 @@ def test_two_processes_and_hash_seeds_write_the_same_bytes() -> None:
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1]
-    assert runs[0].count(b"pixelis-trace-1") == 2 * len(ENV_IDS)
+    assert runs[0].count(b"pixelis-trace-1") == len(ENV_IDS) + 1
 
 
 def test_importing_the_environment_is_light() -> None:

@@ -167,7 +167,7 @@ def run_fuzz(env_id: str, tools: str | None, steps: int, rooms: int) -> tuple[fl
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
 def test_no_input_leaves_step_as_an_exception(env_id: str) -> None:
-    run_fuzz(env_id, "oracle", 250, rooms=1)
+    run_fuzz(env_id, "oracle", 150, rooms=1)
 
 
 @pytest.mark.slow

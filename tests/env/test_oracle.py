@@ -51,10 +51,10 @@ def test_the_oracle_chain_runs_on_the_default_backends(family: str, kind: str) -
 def test_the_oracle_solves_the_harder_levels(level: int) -> None:
     env = PixelisEnv(level=level, tools="oracle")
     kinds = set()
-    for index in range(len(TYPES)):
+    for index in range(0, len(TYPES), 2):
         env.reset(options={"index": index})
         kinds.add(env.task.type)
         for action in env.oracle():
             info = env.step(action)[4]
         assert info["score"] == 1.0, env.task.question
-    assert len(kinds) >= len(TYPES) * 0.6
+    assert len(kinds) == len(TYPES) // 2

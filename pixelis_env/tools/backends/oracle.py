@@ -245,12 +245,16 @@ def _best_instance(room: RoomVideo, index: int, box: Box, mask: BoolMask | None 
     ids = room.ids(index)
     if mask is None:
         x0, y0, x1, y1 = snap(box, Region(0, 0, room.width, room.height))
-        mask = np.zeros(ids.shape, bool)
-        mask[y0:y1, x0:x1] = True
-    shared = np.bincount(ids[mask], minlength=1)
-    total = np.bincount(ids.ravel(), minlength=len(shared))[: len(shared)]
-    overlap = shared / np.maximum(total + int(mask.sum()) - shared, 1)
-    overlap[0] = 0.0
-    if not overlap.any():
+        prompted = ids[y0:y1, x0:x1].ravel()
+    else:
+        prompted = ids[mask]
+    shared = np.bincount(prompted, minlength=1)
+    overlap = {
+        int(instance): shared[instance]
+        / (np.count_nonzero(ids == instance) + len(prompted) - shared[instance])
+        for instance in np.flatnonzero(shared)
+        if instance
+    }
+    if not overlap:
         raise InvalidCall("only walls, floor and ceiling are there: choose a place with an object")
-    return int(np.argmax(overlap))
+    return max(overlap, key=lambda instance: overlap[instance])
