@@ -18,11 +18,19 @@ def block(name: str) -> str:
     """The Markdown of one benchmark's results."""
     result = json.loads((RESULTS / f"{name}.json").read_text())
     machine = result["machine"]
-    tables = "\n\n".join(markdown(Table(**table)) for table in result["tables"])
+    tables = "\n\n".join(markdown(_brief(Table(**table))) for table in result["tables"])
     return (
         f"{tables}\n\n`{result['command']}` at {result['commit']}, {machine['cores']} cores "
         f"({machine['cpu']}), Python {machine['python']}, seeds {_spans(result['seeds'])}.\n"
     )
+
+
+def _brief(table: Table) -> Table:
+    """Without the oracle's rows and the reading without spaces, which stay in the JSON."""
+    if table.columns[:2] != ["operation", "backend"]:
+        return table
+    rows = [r for r in table.rows if "oracle" not in r[1] and "without spaces" not in r[3]]
+    return Table(table.title, table.columns, rows)
 
 
 def _spans(seeds: list[int]) -> str:

@@ -58,6 +58,11 @@ def fuzz(env: PixelisEnv, rng: Generator) -> Any:
     return call if kind == 3 else json.dumps(call)
 
 
+def moment(env: PixelisEnv, rng: Generator) -> float:
+    """One of eight times: what is fuzzed is the environment, not the renderer's patience."""
+    return env.task.media.duration * int(rng.integers(8)) / 8
+
+
 def arguments(env: PixelisEnv, rng: Generator) -> dict[str, Any]:
     """Arguments of every operation, right and wrong ones mixed."""
 
@@ -77,7 +82,12 @@ def arguments(env: PixelisEnv, rng: Generator) -> dict[str, Any]:
 
     def second() -> Any:
         end = env.task.media.duration
-        return number() if rng.random() < 0.05 else float(rng.uniform(-0.02, 1.02) * end)
+        odd = rng.random()
+        if odd < 0.05:
+            return number()
+        if odd < 0.1:
+            return float(rng.uniform(-0.02, 1.02) * end)
+        return moment(env, rng)
 
     start = second()
     makers = {
@@ -109,7 +119,7 @@ def well_formed(env: PixelisEnv, rng: Generator) -> dict[str, Any]:
     """A call whose arguments belong to its operation, so that tools are reached often."""
     box = sorted(rng.integers(0, 501, 2).tolist())
     box = [box[0], box[1], box[0] + int(rng.integers(1, 500)), box[1] + int(rng.integers(1, 500))]
-    time = float(rng.uniform(0, env.task.media.duration))
+    time = moment(env, rng)
     media = env.task.media
     assert isinstance(media, RoomVideo)
     rows, columns = np.nonzero(media.ids(media.index_at(time)))  # where there is an object
