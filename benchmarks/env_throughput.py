@@ -101,7 +101,11 @@ def steps_against_minigrid(seconds: int, repeats: int) -> tuple[Table, dict[str,
         ratios.append(mine / ((before + after) / 2))
     table = Table("Steps a second, one process", ["environment", "median (range)", "ratio"])
     table.rows = [
-        ["Pixelis, zoom/properties/localize/answer", median_range(rates["Pixelis"]), ""],
+        [
+            "Pixelis, zoom/properties/localize/answer (eight rendered rooms, oracle backends)",
+            median_range(rates["Pixelis"]),
+            "",
+        ],
         ["MiniGrid LavaGapS7, RGB 224×224", median_range(rates["MiniGrid"]), ""],
         ["Pixelis ÷ MiniGrid", "", median_range(ratios, 2)],
     ]
