@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+# Windows of render_mode="human" open in memory: a test machine has no screen.
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 settings.register_profile(
     "default",
