@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ from pixelis_env.evidence import ToolError
 from pixelis_env.media.base import MediaError
 from pixelis_env.rooms.questions import TYPES
 from pixelis_env.wrappers import FlatAction
-
-Agent = Callable[[FlatAction], Any]
 
 
 @dataclass

@@ -90,17 +90,6 @@ def similarity(window: Pixels, template: Pixels) -> NDArray[np.float32]:
     return scores
 
 
-def agreement(shown: Pixels, template: Pixels, seen: NDArray[np.bool_]) -> float:
-    """`similarity` of two equally large pictures where `seen` bool (height, width) holds."""
-    a, b = shown[seen], template[seen]
-    a, b = a - a.mean(0), b - b.mean(0)
-    if float(b.std(axis=0).max()) < _FLAT:
-        rms = float(np.sqrt(((shown[seen] - template[seen]) ** 2).mean()))
-        return 1.0 - rms / 32.0
-    power = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / power if power > 1e-6 else 0.0
-
-
 class Match(NamedTuple):
     """A place that looks like a template, and how much (at most 1)."""
 
