@@ -259,13 +259,16 @@ class ToolCallCodec:
     def encode(self, action: Action) -> dict[str, Any]:
         """The tool call that `decode` turns back into `action`.
 
+        Whole numbers are written as integers, `[75, 454]` rather than `[75.0, 454.0]`: fewer
+        tokens for a language model.
+
         Raises:
             ValueError: The action's coordinates are in another frame than the codec's.
         """
         if isinstance(action, _Spatial) and action.frame != self.frame:
             raise ValueError(f"the action is in {action.frame}, the codec writes {self.frame}")
         arguments = action.model_dump(mode="json", exclude=set(self._HIDDEN), exclude_defaults=True)
-        return {"name": action.op, "arguments": arguments}
+        return {"name": action.op, "arguments": _whole(arguments)}
 
     def schemas(self, style: Literal["openai", "anthropic"] = "openai") -> list[dict[str, Any]]:
         """The tools as JSON schemas, in the form that the named API takes."""
@@ -304,6 +307,18 @@ def _from_json(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
         raise InvalidCall(f"the tool call is not JSON: {error}") from None
+
+
+def _whole(node: Any) -> Any:
+    """A JSON value with every float that is a whole number made an integer."""
+    if isinstance(node, dict):
+        return {key: _whole(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_whole(value) for value in node]
+    # Past 2**53 a float's decimal notation is the shorter one.
+    if isinstance(node, float) and node.is_integer() and abs(node) < 2**53:
+        return int(node)
+    return node
 
 
 def _plain(node: Any) -> Any:

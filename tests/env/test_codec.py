@@ -12,6 +12,7 @@ from pixelis_env.actions import (
     Answer,
     Segment,
     ToolCallCodec,
+    Track,
     Zoom,
     parse_action,
     parse_recorded,
@@ -42,6 +43,21 @@ def test_tool_call_json_round_trips(data: st.DataObject, frame: Frame) -> None:
     action = data.draw(any_action(frame))
     assert codec.decode(json.dumps(codec.encode(action))) == action
     assert codec.decode(codec.encode(action)) == action
+
+
+def test_whole_numbers_are_written_as_integers() -> None:
+    codec = ToolCallCodec()
+    for action, arguments in (
+        (Zoom(box=(75, 454, 728, 1000), time=2.0), '{"time": 2, "box": [75, 454, 728, 1000]}'),
+        (Zoom(source="e2", box=(0, 0.5, 1, 2), time=1.5),
+         '{"source": "e2", "time": 1.5, "box": [0, 0.5, 1, 2]}'),
+        (Segment(point=(500, 30)), '{"point": [500, 30]}'),
+        (Track(target="e1", span=(1.0, 0.0)), '{"target": "e1", "span": [1, 0]}'),
+        (Answer(text="2.0", evidence=("e1",)), '{"text": "2.0", "evidence": ["e1"]}'),
+    ):  # fmt: skip
+        assert json.dumps(codec.encode(action)["arguments"]) == arguments
+    far = Zoom(box=(0, 0, 1e300, -0.0))
+    assert codec.decode(json.dumps(codec.encode(far))) == far
 
 
 @given(any_action())
