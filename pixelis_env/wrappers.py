@@ -19,9 +19,12 @@ from pixelis_env.evidence import Mask, TextLines, Tracklet, View
 from pixelis_env.observation import (
     OVERVIEW_FRAMES,
     OVERVIEW_SIZE,
+    current_look,
     observation_space,
     overview_indices,
 )
+from pixelis_env.tools.spans import frame_time
+from pixelis_env.workspace import ViewRef
 
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 _TAG = re.compile(r"</?(?:tool_call|answer)>")
@@ -107,8 +110,11 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
     inside `<think>...</think>` is not looked at. A turn with neither, with more than one, or with
     one that is not closed is an invalid call.
 
-    An observation is `{"text": str, "images": [PIL.Image, ...]}`: at the reset the prompt and the
-    overview frames, afterwards one line about the evidence and, where it has a place, its pixels.
+    An observation is `{"text": str, "images": [PIL.Image, ...], "times": [float, ...], "regions":
+    [(x0, y0, x1, y1), ...]}`: at the reset the prompt and the overview frames, afterwards one line
+    about the evidence and, where it has a place, its pixels. For each image `times` holds when the
+    frame that it shows appears, in seconds, and `regions` which whole pixels of the source it
+    shows, half open.
 
     Args:
         env: A Pixelis environment. Its `frame` is that of the coordinates in both directions.
@@ -137,19 +143,29 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
             times = ", ".join(f"{media.times[i]:.3f}" for i in indices)
             words += f"; shown: the frames at {times} s"
         images = [Image.fromarray(media.frame(i)) for i in indices]
-        return {"text": f"{info['prompt']}\n{words}", "images": images}, info
+        looks = [ViewRef(index, self._pixelis.workspace.bounds) for index in indices]
+        return self._observation(f"{info['prompt']}\n{words}", images, looks), info
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carries out the model's turn."""
         _, reward, terminated, truncated, info = self.env.step(self._parse(action))
         images: list[Image.Image] = []
+        looks: list[ViewRef] = []
         text = "The episode is over."
         if "evidence_id" in info:
-            frame = self._pixelis.tool_calls.frame
-            text = describe(self._pixelis.workspace, info["evidence_id"], frame)
+            workspace, frame = self._pixelis.workspace, self._pixelis.tool_calls.frame
+            text = describe(workspace, info["evidence_id"], frame)
             if isinstance(info["evidence"], (View, Mask, TextLines, Tracklet)):
-                images = [self._enlarge(info["view"])]
-        return {"text": text, "images": images}, float(reward), terminated, truncated, info
+                images, looks = [self._enlarge(info["view"])], [current_look(workspace)]
+        observation = self._observation(text, images, looks)
+        return observation, float(reward), terminated, truncated, info
+
+    def _observation(
+        self, text: str, images: list[Image.Image], looks: list[ViewRef]
+    ) -> dict[str, Any]:
+        times = [frame_time(self._pixelis.task.media, look.frame_index) for look in looks]
+        regions = [tuple(look.region) for look in looks]
+        return {"text": text, "images": images, "times": times, "regions": regions}
 
     def _parse(self, turn: Any) -> Any:
         if not isinstance(turn, str):

@@ -48,6 +48,37 @@ def test_a_dialogue_from_prompt_to_answer() -> None:
     assert reward == pytest.approx(0.99)
 
 
+def test_every_image_comes_with_its_time_and_footprint() -> None:
+    env = ToolCall(clip_env())
+    first, _ = env.reset(seed=0)
+    times = [CLIP.times[i] for i in overview_indices(CLIP)]
+    assert first["times"] == times
+    assert first["regions"] == [(0, 0, 64, 48)] * 8
+    for image, time, (x0, y0, x1, y1) in zip(
+        first["images"], first["times"], first["regions"], strict=True
+    ):
+        assert np.array_equal(np.asarray(image), CLIP.frame(CLIP.index_at(time))[y0:y1, x0:x1])
+    calls = [
+        turn("zoom", box=[0, 0, 500, 500], time=1.04),
+        turn("segment", source="e1", box=[100, 100, 900, 900]),
+        turn("track", target="e1", span=[1, 1.5]),
+        turn("read_text", box=[0, 500, 1000, 1000], time=0.3),
+    ]
+    for call, time in zip(calls, (1.0, 1.0, 1.5, 0.3), strict=True):
+        shown, *_, info = env.step(call)
+        assert not info["invalid"]
+        assert shown["times"] == [pytest.approx(time)]
+        assert isinstance(shown["times"][0], float)
+        ((x0, y0, x1, y1),) = shown["regions"]
+        pixels = CLIP.frame(CLIP.index_at(shown["times"][0]))[y0:y1, x0:x1]
+        assert np.array_equal(np.asarray(info["view"]), pixels)
+        (image,) = shown["images"]
+        assert image.width * (y1 - y0) == image.height * (x1 - x0)
+    for call in (turn("properties", targets=["e1"]), "garbage", "<answer>B</answer>"):
+        shown = env.step(call)[0]
+        assert shown["images"] == shown["times"] == shown["regions"] == []
+
+
 @pytest.mark.parametrize(
     "bad",
     [
