@@ -1,0 +1,84 @@
+"""An episode as a chat: what the environment says becomes the turns that a model is fed.
+
+The model's own template writes everything around the text. What follows a turn of the model is
+found by rendering a short chat with a stand-in for that turn and keeping what stands after it: so
+the tokens that the model wrote are never rendered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from pixelis_agent.models.processor import TURN_END, Processor
+from pixelis_agent.rollout import Fed
+from pixelis_agent.spans import Label
+
+SYSTEM = (
+    "You answer questions about images and videos by acting on their pixels. In each turn think "
+    "briefly, then either call one tool or give the answer as <answer>...</answer>. Evidence has "
+    "ids: e0 is the medium, the k-th call gives ek. Boxes are [x0, y0, x1, y1] and points [x, y] "
+    "in thousandths of the width and height of the evidence named as source; times are in seconds."
+)
+
+_STAND_IN = "\u2603"  # a character that no template holds
+
+
+class Dialogue:
+    """Turns observations of `pixelis_env.wrappers.ToolCall` into what a model is fed.
+
+    Args:
+        processor: The model's processor.
+        tools: The tools' schemas (`ToolCall.tools()`), which the template shows to the model.
+    """
+
+    def __init__(self, processor: Processor, tools: Sequence[dict[str, Any]]) -> None:
+        self.processor = processor
+        self._tools = list(tools)
+        self._opening = processor.tokenizer.encode(
+            self._after_turn("", []).rpartition(TURN_END)[2].lstrip("\n"), add_special_tokens=False
+        )
+
+    def open(self, observation: dict[str, Any]) -> Fed:
+        """The chat up to the model's first turn; the question stands before the images."""
+        content = [{"type": "text", "text": observation["text"]}]
+        for image, time in zip(observation["images"], observation["times"], strict=True):
+            if len(observation["images"]) > 1:
+                content.append({"type": "text", "text": f"<{_seconds(time)} seconds>"})
+            content.append({"type": "image", "image": image})
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
+        return self._feed(self.processor.render(messages, self._tools), observation["images"])
+
+    def reply(self, observation: dict[str, Any], *, ended: bool) -> Fed:
+        """A tool's result, up to the model's next turn.
+
+        Args:
+            observation: What the environment answered.
+            ended: Whether the model's turn had its end-of-turn token.
+        """
+        text = self._after_turn(observation["text"], observation["images"])
+        return self._feed(text.removeprefix(TURN_END) if ended else text, observation["images"])
+
+    def _after_turn(self, result: str, images: Sequence[Image.Image]) -> str:
+        content: list[dict[str, Any]] = [{"type": "text", "text": result}]
+        content += [{"type": "image", "image": image} for image in images]
+        messages = [
+            {"role": "user", "content": [{"type": "text", "text": "?"}]},
+            {"role": "assistant", "content": _STAND_IN},
+            {"role": "tool", "content": content},
+        ]
+        return self.processor.render(messages, None).partition(_STAND_IN)[2]
+
+    def _feed(self, text: str, images: Sequence[Image.Image]) -> Fed:
+        fed = self.processor.feed(text, images)
+        # The words that open the model's turn are the template's.
+        count = len(self._opening)
+        if fed.tokens[-count:] == self._opening:
+            fed.labels[-count:] = [Label.TEMPLATE] * count
+        return fed
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,1 @@
+"""Models and what turns text and images into their inputs."""

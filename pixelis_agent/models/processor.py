@@ -1,0 +1,136 @@
+"""Text and images to model inputs, for the Qwen-VL families and `pixelis-tiny`.
+
+Text is tokenised once, when it is fed; images become flattened patches whenever a batch is made.
+The image processor is the Pillow one of transformers, so that torchvision is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from pixelis_agent.rollout import Fed
+from pixelis_agent.spans import Label
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGE_TOKEN = "<|image_pad|>"
+TURN_END = "<|im_end|>"
+
+
+class Processor:
+    """A tokenizer with a chat template, and an image processor.
+
+    Args:
+        tokenizer: A transformers tokenizer that has `<|image_pad|>` and `<|im_end|>`.
+        image_processor: A `Qwen2VLImageProcessorPil`.
+
+    Raises:
+        ValueError: The tokenizer has no image token or no chat template.
+    """
+
+    def __init__(self, tokenizer: Any, image_processor: Any) -> None:
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        vocabulary = tokenizer.get_vocab()
+        missing = [token for token in (IMAGE_TOKEN, TURN_END) if token not in vocabulary]
+        if missing:
+            raise ValueError(
+                f"the tokenizer has no {' and no '.join(missing)}: it is not one of a Qwen-VL model"
+            )
+        if not tokenizer.chat_template:
+            raise ValueError("the tokenizer has no chat template: save one with it")
+        self.image_id: int = vocabulary[IMAGE_TOKEN]
+        self.end_id: int = vocabulary[TURN_END]
+        self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.end_ids = frozenset(
+            {self.end_id} | ({tokenizer.eos_token_id} - {None} if tokenizer.eos_token_id else set())
+        )
+        self._markers = frozenset(tokenizer.all_special_ids) - {self.image_id}
+
+    @classmethod
+    def load(cls, path: str | Path, **image_options: Any) -> Processor:
+        """The processor saved with a model.
+
+        Args:
+            path: A folder, or the id of a model on the hub.
+            image_options: In place of what is saved, e.g. `size={"longest_edge": 512 * 512, ...}`
+                in pixels of the whole image.
+
+        Raises:
+            OSError: Nothing is there.
+        """
+        from transformers import AutoTokenizer
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+            Qwen2VLImageProcessorPil,
+        )
+
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        return cls(tokenizer, Qwen2VLImageProcessorPil.from_pretrained(path, **image_options))
+
+    def save(self, path: str | Path) -> None:
+        """Writes tokenizer, template and image settings beside a model."""
+        self.tokenizer.save_pretrained(path)
+        self.image_processor.save_pretrained(path)
+
+    def render(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None
+    ) -> str:
+        """The template's text for messages, up to where the model's turn begins."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                list(messages), tools=tools, tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    def feed(self, text: str, images: Sequence[Image.Image]) -> Fed:
+        """Tokenises a piece of a dialogue; every image placeholder becomes its image's tokens.
+
+        Raises:
+            ValueError: The text has another number of placeholders than there are images.
+        """
+        pieces = text.split(IMAGE_TOKEN)
+        if len(pieces) != len(images) + 1:
+            raise ValueError(f"{len(pieces) - 1} image placeholders for {len(images)} images")
+        tokens: list[int] = []
+        for number, piece in enumerate(pieces):
+            if number:
+                tokens += [self.image_id] * self.image_tokens(images[number - 1])
+            tokens += self.tokenizer.encode(piece, add_special_tokens=False)
+        labels = [Label.TEMPLATE if t in self._markers else Label.OBSERVATION for t in tokens]
+        return Fed(tokens, labels, list(images))
+
+    def image_grid(self, image: Image.Image) -> tuple[int, int]:
+        """Rows and columns of patches that an image becomes."""
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+        settings = self.image_processor
+        height, width = smart_resize(
+            image.height,
+            image.width,
+            factor=settings.patch_size * settings.merge_size,
+            min_pixels=settings.size["shortest_edge"],
+            max_pixels=settings.size["longest_edge"],
+        )
+        return height // settings.patch_size, width // settings.patch_size
+
+    def image_tokens(self, image: Image.Image) -> int:
+        """Tokens that an image becomes."""
+        rows, columns = self.image_grid(image)
+        return rows * columns // self.image_processor.merge_size**2
+
+    def pixels(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+        """The model's image inputs.
+
+        Returns:
+            `pixel_values` float32 (patches of all images, channels x 2 x patch x patch) and
+            `image_grid_thw` int64 (images, 3); empty without images.
+        """
+        if not images:
+            return {}
+        inputs = self.image_processor(list(images), return_tensors="pt")
+        return {key: inputs[key] for key in ("pixel_values", "image_grid_thw")}

@@ -1,0 +1,101 @@
+"""The tokenizer of `pixelis-tiny`: a small byte-level BPE with Qwen's markers and its own template.
+
+Digits stand alone, so that numbers are written place by place; words and the punctuation between
+them may merge, so that the skeleton of a tool call costs few tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+VOCABULARY = 1280
+
+MARKERS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+"""Special tokens, the first is padding. They have Qwen's names, not its ids."""
+
+TAGS = (
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<answer>",
+    "</answer>",
+)
+"""Tokens that are one piece but part of the text."""
+
+# Qwen3-VL's layout without what is the same in every chat: the system prompt and the tools'
+# schemas, which this model knows by training, would double the length of an episode.
+TEMPLATE = """\
+{%- for message in messages if message.role != 'system' -%}
+{{- '<|im_start|>' + ('user' if message.role == 'tool' else message.role) + '\\n' -}}
+{%- if message.role == 'tool' -%}{{- '<tool_response>' -}}{%- endif -%}
+{%- if message.content is string -%}{{- message.content -}}{%- else -%}
+{%- for part in message.content -%}
+{%- if part.type == 'image' -%}{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
+{%- else -%}{{- part.text -}}{%- endif -%}
+{%- endfor -%}{%- endif -%}
+{%- if message.role == 'tool' -%}{{- '</tool_response>' -}}{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""
+
+# A digit; a word with the space before it; or what stands between words, without that space.
+_PIECES = r"\p{N}| ?\p{L}+|[^\p{L}\p{N}]+?(?= ?\p{L}|\p{N}|$)|[^\p{L}\p{N}]+"
+
+
+def train_tokenizer(texts: Iterable[str]) -> Any:
+    """A transformers tokenizer with at most `VOCABULARY` entries, trained on `texts`."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers, trainers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(TAGS),
+        special_tokens=list(MARKERS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=MARKERS[0],
+        eos_token="<|im_end|>",
+        additional_special_tokens=list(MARKERS[3:]),
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+def token_ids(tokenizer: Any) -> dict[str, int]:
+    """The ids that `tiny_config` asks for."""
+    names = {
+        "image": "<|image_pad|>",
+        "video": "<|video_pad|>",
+        "vision_start": "<|vision_start|>",
+        "vision_end": "<|vision_end|>",
+        "eos": "<|im_end|>",
+        "pad": MARKERS[0],
+    }
+    return {key: int(tokenizer.convert_tokens_to_ids(name)) for key, name in names.items()}
