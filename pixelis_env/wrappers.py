@@ -139,9 +139,6 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
         media = self._pixelis.task.media
         indices = overview_indices(media)
         words = describe(self._pixelis.workspace, "e0", self._pixelis.tool_calls.frame)
-        if media.is_video:
-            times = ", ".join(f"{media.times[i]:.3f}" for i in indices)
-            words += f"; shown: the frames at {times} s"
         images = [Image.fromarray(media.frame(i)) for i in indices]
         looks = [ViewRef(index, self._pixelis.workspace.bounds) for index in indices]
         return self._observation(f"{info['prompt']}\n{words}", images, looks), info
