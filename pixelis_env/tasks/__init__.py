@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pixelis_env.media import Decoder
-from pixelis_env.tasks.base import Task, TaskSource
+from pixelis_env.tasks.base import Task, TaskSource, Truth
 
-__all__ = ["Task", "TaskSource", "make_source"]
+__all__ = ["Task", "TaskSource", "Truth", "make_source"]
 
 
 def make_source(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pixelis_env.actions import Action
+from pixelis_env.coordinates import Box
 from pixelis_env.media.base import Media
 
 # What is said of the answer's form. The first three follow VSI-Bench's protocol.
@@ -17,6 +18,28 @@ _FORMS = {
     "anls": "Please answer the question using a single word or phrase.",
     "tiou": "Answer with start-end in seconds, such as 1.5-4.0.",
 }
+
+
+class Truth(Protocol):
+    """Where what a question is about shows in the medium: to train and to judge pointing with.
+
+    Targets are counted from 0, the most telling first. No observation holds any of this.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the question's wording calls each target: "yellow sign", "chair"."""
+        ...
+
+    def box(self, k: int, index: int) -> Box | None:
+        """The exact box around target k's visible pixels in frame `index`, source px.
+
+        None where too little of the target shows to speak of.
+
+        Raises:
+            IndexError: No such target or frame.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,7 @@ class Task:
             `start-end` in seconds. None: unknown, so an episode is not scored.
         metric: The name of the metric that scores an answer (`scoring.METRICS`).
         oracle: For procedural tasks, makes a correct action sequence that ends with `answer`.
+        truth: For procedural tasks, where what the question is about shows.
     """
 
     id: str
@@ -43,6 +67,7 @@ class Task:
     answer: str | None
     metric: str
     oracle: Callable[[], Sequence[Action]] | None = None
+    truth: Truth | None = None
 
     @property
     def prompt(self) -> str:

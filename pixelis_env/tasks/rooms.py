@@ -22,6 +22,7 @@ from pixelis_env.rooms.questions import (
     QuestionType,
     Survey,
 )
+from pixelis_env.rooms.questions.truth import RoomTruth
 from pixelis_env.rooms.scene import SHIFTS
 from pixelis_env.tasks.base import Task
 
@@ -101,6 +102,7 @@ class RoomsSource:
             options=question.options,
             answer=question.answer,
             metric=kind.metric,
+            truth=RoomTruth.of(survey.video, question, kind.looks_at),
             oracle=partial(_solve, kind.name, survey, question, f"{self.family} {index}"),
         )
 

@@ -116,6 +116,7 @@ def _type(level: str, sectors: Sectors, wording: str) -> QuestionType:
         partial(_triples, sectors=sectors),
         partial(_direction, sectors=sectors, wording=wording),
         compare,
+        looks_at=3,
     )
 
 

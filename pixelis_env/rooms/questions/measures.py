@@ -85,8 +85,14 @@ def _room_size(survey: Survey, targets: Targets, _: Generator) -> Question:
 
 
 TYPES = (
-    QuestionType("object_counting", "vsi", "mra", {}, _counted, _count, compare),
-    QuestionType("object_abs_distance", "vsi", "mra", {}, _pairs, _abs_distance, compare),
+    QuestionType(
+        "object_counting", "vsi", "mra", {}, _counted, _count, compare, looks_at=3,
+    ),
+    QuestionType(
+        "object_abs_distance", "vsi", "mra", {}, _pairs, _abs_distance, compare, looks_at=2,
+    ),
     QuestionType("object_size_estimation", "vsi", "mra", {}, _single, _size, look_closer),
-    QuestionType("room_size_estimation", "vsi", "mra", {}, _yardsticks, _room_size, compare),
-)
+    QuestionType(
+        "room_size_estimation", "vsi", "mra", {}, _yardsticks, _room_size, compare, looks_at=2,
+    ),
+)  # fmt: skip

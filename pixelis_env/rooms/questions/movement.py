@@ -60,7 +60,8 @@ def _which(survey: Survey, targets: Targets, rng: Generator) -> Question:
     (still,) = survey.named(targets[1:])
     absent = [name for name in MOVERS if name not in survey.scene.by_category]
     options, answer = arrange(placed.category, [still.category], rng, n_options=4, spare=absent)
-    return Question("Which of these objects moves in the video?", options, answer, targets)
+    text = "Which of these objects moves in the video?"
+    return Question(text, options, answer, targets, "object that moves")
 
 
 def heading(survey: Survey, motion: Motion, frame: int) -> float:

@@ -24,12 +24,15 @@ class Question:
         options: The options' texts in order A, B, ...; None for an open question.
         answer: As an agent would write it (see `Task.answer`).
         targets: The objects whose pixels ground the answer, most telling first.
+        called: What the wording calls the first target; None: its category. The others always go
+            by theirs.
     """
 
     text: str
     options: tuple[str, ...] | None
     answer: str
     targets: Targets
+    called: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class QuestionType:
         family: "vsi", "search", "text", "motion" or "time".
         metric: Name of the metric that scores an answer.
         scene: Arguments of `make_scene` that this type needs, e.g. ``{"signs": 2}``.
+        looks_at: How many of the targets `solve` looks at, the first ones.
         stride: Every how many frames the survey looks; 1 where times must be exact.
         propose: Candidate targets in a random order, the most promising first.
         ask: The question about these targets, or `NoQuestion`. Its generator decides the order
@@ -58,6 +62,7 @@ class QuestionType:
     propose: Callable[[Survey, Generator], Iterable[Targets]]
     ask: Callable[[Survey, Targets, Generator], Question]
     solve: Callable[[Survey, Question, Generator], Sequence[Action]]
+    looks_at: int = 1
     stride: int = 3
 
 

@@ -38,7 +38,7 @@ def _read(survey: Survey, targets: Targets, _: Generator) -> Question:
     if sum(other.color == sign.color for other in _signs(survey)) != 1:
         raise NoQuestion("two signs have this colour")
     text = f"What does the {sign.color} sign on the wall say?"
-    return Question(text, None, sign.text or "", targets)
+    return Question(text, None, sign.text or "", targets, f"{sign.color} sign")
 
 
 def _sign_and_landmark(survey: Survey, rng: Generator) -> Iterable[Targets]:
@@ -56,8 +56,8 @@ def _nearest(survey: Survey, targets: Targets, _: Generator) -> Question:
     others = [box_distance(other, landmark) for other in _signs(survey) if other.id != sign.id]
     if not others or min(others) < distance + NEARER:
         raise NoQuestion("another sign is as near")
-    text = f"What does the sign that is closest to the {landmark.category} say?"
-    return Question(text, None, sign.text or "", targets)
+    called = f"sign that is closest to the {landmark.category}"
+    return Question(f"What does the {called} say?", None, sign.text or "", targets, called)
 
 
 _SCENE = {"signs": 3}

@@ -132,9 +132,11 @@ def appearance(survey: Survey, category: str, share: float) -> float:
 
 TYPES = (
     QuestionType(
-        "object_rel_distance", "vsi", "letter", _FULL, _reference_and_four, _rel_distance, compare
+        "object_rel_distance", "vsi", "letter", _FULL,
+        _reference_and_four, _rel_distance, compare, looks_at=3,
     ),
     QuestionType(
-        "obj_appearance_order", "vsi", "letter", _LONG, _appearing, _order, look_in_turn, stride=2
+        "obj_appearance_order", "vsi", "letter", _LONG,
+        _appearing, _order, look_in_turn, looks_at=3, stride=2,
     ),
-)
+)  # fmt: skip

@@ -195,4 +195,8 @@ def _ask(survey: Survey, targets: Targets, rng: Generator) -> Question:
     return Question(text, options, answer, tuple(dict.fromkeys(targets)))
 
 
-TYPES = (QuestionType("route_planning", "vsi", "letter", {"details": 3}, _routes, _ask, compare),)
+TYPES = (
+    QuestionType(
+        "route_planning", "vsi", "letter", {"details": 3}, _routes, _ask, compare, looks_at=3
+    ),
+)

@@ -91,7 +91,8 @@ def _item(survey: Survey, targets: Targets, rng: Generator) -> Question:
     wrong = [name for name in DETAILS if name not in there]
     options, answer = arrange(placed.category, wrong, rng, N_OPTIONS)
     text = f"Which of these objects stands on the {support.category}?"
-    return Question(text, options, answer, (*targets, support.id))
+    called = f"object on the {support.category}"
+    return Question(text, options, answer, (*targets, support.id), called)
 
 
 def _place(survey: Survey, targets: Targets, rng: Generator) -> Question:

@@ -115,6 +115,8 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
 
 TYPES = (
     QuestionType("time_interval", "time", "tiou", {}, _one, _interval, find_span, stride=1),
-    QuestionType("time_order", "time", "letter", _LONG, _four, _order, look_in_turn, stride=2),
+    QuestionType(
+        "time_order", "time", "letter", _LONG, _four, _order, look_in_turn, looks_at=3, stride=2
+    ),
     QuestionType("time_first", "time", "mra", {}, _one, _first, find_start, stride=1),
 )
