@@ -47,10 +47,13 @@ class Processor:
         self.image_id: int = vocabulary[IMAGE_TOKEN]
         self.end_id: int = vocabulary[TURN_END]
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self.end_ids = frozenset(
-            {self.end_id} | ({tokenizer.eos_token_id} - {None} if tokenizer.eos_token_id else set())
-        )
-        self._markers = frozenset(tokenizer.all_special_ids) - {self.image_id}
+        eos = self.end_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        self.end_ids = frozenset({self.end_id, eos})
+        added = tokenizer.added_tokens_decoder.items()
+        special = frozenset(i for i, token in added if token.special)
+        self._markers = special - {self.image_id}
+        self.unwritable = sorted((special | {self.image_id}) - self.end_ids)
+        """Tokens that a model must not write: an image's placeholder without an image, markers."""
 
     @classmethod
     def load(cls, path: str | Path, **image_options: Any) -> Processor:

@@ -80,7 +80,7 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
         tokenizer_object=tokenizer,
         pad_token=MARKERS[0],
         eos_token="<|im_end|>",
-        additional_special_tokens=list(MARKERS[3:]),
+        additional_special_tokens=list(MARKERS[1:]),
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )

@@ -1,0 +1,161 @@
+"""Rollouts as one padded batch of model inputs; positions are the same whoever computes them.
+
+Shapes: B rollouts, T tokens of the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.rollout import Rollout
+
+Tensor = torch.Tensor
+
+
+def token_positions(model: Any, processor: Processor, rollout: Rollout) -> Tensor:
+    """Rotary positions of every token of a rollout.
+
+    Computed by the model's own rule from the whole rollout, so that a token has the same position
+    in a cached continuation, in a padded batch and alone. (`generate` without
+    `mm_token_type_ids` would silently use others.)
+
+    Returns:
+        int64 (3, T) for models with positions in time, height and width, else (1, T).
+
+    Raises:
+        ValueError: There are other image tokens than the rollout's images have features.
+    """
+    tokens = torch.tensor([rollout.tokens])
+    is_image = (tokens == processor.image_id).int()
+    expected = sum(processor.image_tokens(image) for image in rollout.images)
+    if int(is_image.sum()) != expected:
+        raise ValueError(
+            f"{int(is_image.sum())} image tokens for images of {expected} features: the rollout "
+            "was made by another processor, or its record is damaged"
+        )
+    rule = getattr(base_model(model), "get_rope_index", None)
+    if rule is None:
+        return torch.arange(len(rollout))[None]
+    grids = [(1, *processor.image_grid(image)) for image in rollout.images]
+    positions: Tensor = rule(
+        tokens,
+        mm_token_type_ids=is_image,
+        image_grid_thw=torch.tensor(grids) if grids else None,
+        attention_mask=torch.ones_like(tokens),
+    )[0]
+    return positions[:, 0]
+
+
+def base_model(model: Any) -> Any:
+    """The model without its output head, from under any adapters."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.model
+
+
+@dataclass
+class Batch:
+    """Right-padded rollouts.
+
+    Attributes:
+        input_ids: int64 (B, T).
+        attention_mask: int64 (B, T), 1 at tokens.
+        position_ids: int64 (3 or 1, B, T).
+        labels: int64 (B, T), `spans.Label`; 0 at padding.
+        learn: bool (B, T), tokens that may carry loss.
+        turns: int64 (B, T); -1 at padding.
+        log_probs: float32 (B, T), as sampled.
+        pixels: `pixel_values` and `image_grid_thw` of all images in order; may be empty.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+    labels: Tensor
+    learn: Tensor
+    turns: Tensor
+    log_probs: Tensor
+    pixels: dict[str, Tensor]
+
+    def inputs(self) -> dict[str, Any]:
+        """Keyword arguments of the model."""
+        positions = self.position_ids if len(self.position_ids) == 3 else self.position_ids[0]
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "position_ids": positions,
+            **self.pixels,
+        }
+
+    def to(self, device: Any) -> Batch:
+        """The batch on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if name != "pixels"}
+        return Batch(**moved, pixels={k: v.to(device) for k, v in self.pixels.items()})
+
+
+def make_batch(model: Any, processor: Processor, rollouts: Sequence[Rollout]) -> Batch:
+    """Pads rollouts on the right into one batch, with their images as model inputs."""
+    length = max(map(len, rollouts))
+
+    def pad(rows: list[list[Any]], fill: Any, dtype: torch.dtype) -> Tensor:
+        return torch.tensor([row + [fill] * (length - len(row)) for row in rows], dtype=dtype)
+
+    positions = [token_positions(model, processor, rollout) for rollout in rollouts]
+    position_ids = torch.zeros((len(positions[0]), len(rollouts), length), dtype=torch.int64)
+    for row, position in enumerate(positions):
+        position_ids[:, row, : position.shape[1]] = position
+    return Batch(
+        input_ids=pad([r.tokens for r in rollouts], processor.pad_id, torch.int64),
+        attention_mask=pad([[1] * len(r) for r in rollouts], 0, torch.int64),
+        position_ids=position_ids,
+        labels=pad([[int(label) for label in r.labels] for r in rollouts], 0, torch.int64),
+        learn=pad([r.learn for r in rollouts], False, torch.bool),
+        turns=pad([r.turns for r in rollouts], -1, torch.int64),
+        log_probs=pad([r.log_probs for r in rollouts], 0.0, torch.float32),
+        pixels=processor.pixels([image for r in rollouts for image in r.images]),
+    )
+
+
+def next_token_scores(
+    model: Any, processor: Processor, hidden: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """Log-probabilities of the next token, float32 (..., vocabulary).
+
+    The one place that turns hidden states into a distribution, so that what was sampled and what
+    is learned from are the same: tokens that must not be written have none.
+    """
+    logits = model.get_output_embeddings()(hidden).float()
+    logits[..., processor.unwritable] = -torch.inf
+    return (logits / temperature).log_softmax(-1)
+
+
+def token_log_probs(
+    model: Any, processor: Processor, batch: Batch, *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities that the model gives to the written tokens of a batch.
+
+    Only positions before a written token go through the output head: with a large vocabulary the
+    logits of image tokens would cost more memory than the model.
+
+    Args:
+        model: With or without adapters.
+        processor: The model's.
+        batch: On the model's device.
+        temperature: Of the distribution, > 0.
+
+    Returns:
+        float32 (B, T): at written tokens their log-probability, 0.0 elsewhere; and bool (B, T),
+        which tokens are written.
+    """
+    written = batch.labels >= 2
+    hidden = base_model(model)(**batch.inputs(), use_cache=False).last_hidden_state
+    before = written[:, 1:]
+    scores = next_token_scores(model, processor, hidden[:, :-1][before], temperature)
+    chosen = scores.gather(-1, batch.input_ids[:, 1:][before][:, None])[:, 0]
+    log_probs = torch.zeros(written.shape, dtype=torch.float32, device=hidden.device)
+    log_probs[:, 1:][before] = chosen
+    return log_probs, written

@@ -1,0 +1,57 @@
+"""A random `pixelis-tiny` and real episodes for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+import pixelis_env  # noqa: F401 - registers the ids
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.tiny.config import IMAGE, build_tiny
+from pixelis_agent.tiny.tokenizer import token_ids, train_tokenizer
+from pixelis_env.wrappers import ToolCall
+
+torch.set_num_threads(1)
+
+CORPUS = [
+    "These are frames of a video.\nWhat does the yellow sign on the wall say?\n",
+    "Please answer the question using a single word or phrase.\n",
+    "e0 medium: video, 320x240 px, 7.000 s, 70 frames<0 seconds>",
+    'The sign is at 3.9 seconds. <tool_call>{"name": "zoom", "arguments": {"time": 3.9, "box": '
+    "[0, 20, 548, 484]}}</tool_call>",
+    '<tool_call>{"name": "read_text", "arguments": {"source": "e1"}}</tool_call>',
+    "<tool_response>e1 view: 176x113 px at [0, 17, 550, 488] of e0, 3.600 s</tool_response>",
+    "<tool_response>e2 text_lines: no text</tool_response><answer>Hotel</answer>",
+]
+
+
+@pytest.fixture(scope="session")
+def processor() -> Processor:
+    return Processor(train_tokenizer(CORPUS), Qwen2VLImageProcessorPil(**IMAGE))
+
+
+@pytest.fixture(scope="session")
+def tiny(processor: Processor) -> Any:
+    """A `pixelis-tiny` with random weights; whoever trains it takes a copy."""
+    return build_tiny(len(processor.tokenizer), token_ids(processor.tokenizer), seed=0).eval()
+
+
+@pytest.fixture(scope="session")
+def text_env() -> ToolCall:
+    """Sign-reading tasks with exact, quick tools."""
+    return ToolCall(gym.make("Pixelis-Text-v0", tools="oracle"))
+
+
+@pytest.fixture(scope="session")
+def write_call() -> Callable[..., str]:
+    def write(name: str, **arguments: Any) -> str:
+        call = json.dumps({"name": name, "arguments": arguments})
+        return f"<tool_call>{call}</tool_call>"
+
+    return write

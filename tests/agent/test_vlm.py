@@ -1,0 +1,113 @@
+"""The policy's cached turns agree with one full forward, whatever is batched with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pixelis_agent.models.batch import make_batch, token_log_probs, token_positions
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.policies.base import Episode
+from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_env.wrappers import ToolCall
+
+# What the environment hears in turn: a random model's own words are all invalid calls, which
+# would bring no images into later turns.
+CALLS: list[list[tuple[str, dict[str, Any]]]] = [
+    [("zoom", {"time": 2, "box": [100, 100, 600, 700]}), ("read_text", {"source": "e1"})],
+    [("segment", {"time": 1, "box": [0, 0, 500, 500]}), ("zoom", {"box": [10, 10, 990, 400]})],
+    [("properties", {"targets": ["e7"]}), ("zoom", {"time": 5, "box": [0, 0, 90, 900]})],
+]
+
+
+def play(
+    policy: VLMPolicy,
+    env: ToolCall,
+    write_call: Callable[..., str],
+    groups: list[list[list[int]]],
+) -> list[Episode]:
+    """Plays one episode per entry of CALLS; `groups[turn]` says which are batched together."""
+    episodes = [Episode(index=k, seed=0, tools=env.tools()) for k in range(len(CALLS))]
+    answers = []
+    for k, calls in enumerate(CALLS):
+        said = [env.reset(options={"index": k})[0]]
+        said += [env.step(write_call(name, **arguments))[0] for name, arguments in calls]
+        answers.append(said)
+    for turn, groupings in enumerate(groups):
+        for episode, said in zip(episodes, answers, strict=True):
+            episode.observations.append(said[turn])
+        for group in groupings:
+            turns = policy.act([episodes[k] for k in group])
+            for k, written in zip(group, turns, strict=True):
+                episodes[k].turns.append(written)
+    return episodes
+
+
+TOGETHER = [[[0, 1, 2]]] * 3
+APART = [[[0], [1], [2]]] * 3
+MIXED = [[[0, 2], [1]], [[1], [2, 0]], [[2, 1, 0]]]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("groups", [TOGETHER, APART, MIXED])
+def test_cached_turns_agree_with_a_full_forward(
+    tiny: Any,
+    processor: Processor,
+    text_env: ToolCall,
+    write_call: Callable[..., str],
+    groups: list[list[list[int]]],
+    temperature: float,
+) -> None:
+    policy = VLMPolicy(tiny, processor, temperature=temperature, max_new_tokens=12)
+    rollouts = [e.rollout for e in play(policy, text_env, write_call, groups)]
+    assert all(r is not None and r.n_turns == 3 and len(r.images) > 8 for r in rollouts)
+    batch = make_batch(tiny, processor, rollouts)
+    with torch.no_grad():
+        log_probs, written = token_log_probs(tiny, processor, batch)
+    assert written.sum() >= 9
+    np.testing.assert_allclose(log_probs.numpy(), batch.log_probs.numpy(), atol=1e-5)
+
+
+def test_a_turn_does_not_depend_on_its_neighbours(
+    tiny: Any, processor: Processor, text_env: ToolCall, write_call: Callable[..., str]
+) -> None:
+    policy = VLMPolicy(tiny, processor, temperature=1.0, top_p=0.9, max_new_tokens=12)
+    runs = [play(policy, text_env, write_call, groups) for groups in (TOGETHER, APART, MIXED)]
+    texts = [[turn.text for e in episodes for turn in e.turns] for episodes in runs]
+    assert texts[0] == texts[1] == texts[2]
+    assert len(set(texts[0])) > 3
+
+
+def test_a_length_limit_is_marked(
+    tiny: Any, processor: Processor, text_env: ToolCall, write_call: Callable[..., str]
+) -> None:
+    policy = VLMPolicy(tiny, processor, max_new_tokens=1)
+    episodes = play(policy, text_env, write_call, TOGETHER)
+    assert all(e.rollout is not None and e.rollout.truncated for e in episodes)
+    assert all(turn.n_tokens == 1 for e in episodes for turn in e.turns)
+
+
+def test_positions_refuse_images_that_do_not_fit(
+    tiny: Any, processor: Processor, text_env: ToolCall, write_call: Callable[..., str]
+) -> None:
+    policy = VLMPolicy(tiny, processor, max_new_tokens=1)
+    rollout = play(policy, text_env, write_call, TOGETHER)[0].rollout
+    assert rollout is not None
+    rollout.images.pop()
+    with pytest.raises(ValueError, match="image tokens for images of"):
+        token_positions(tiny, processor, rollout)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"temperature": -1}, "temperature"), ({"top_p": 0}, "top_p"), ({"max_new_tokens": 0}, "max")],
+)
+def test_settings_out_of_range(
+    tiny: Any, processor: Processor, settings: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(ValueError, match=name):
+        VLMPolicy(tiny, processor, **settings)
