@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from pixelis_env.metrics.interval import mean_interval
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -68,15 +70,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
-
-
-def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean and its 95 % percentile-bootstrap interval (2,000 resamples)."""
-    data = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    means = data[rng.integers(len(data), size=(2000, len(data)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(data.mean()), float(low), float(high)
 
 
 def with_interval(values: Sequence[float], digits: int = 3) -> str:

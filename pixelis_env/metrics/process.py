@@ -52,6 +52,31 @@ def is_composed(steps: Sequence[Step]) -> bool:
     return len({steps[number - 1].action for number in backing(steps)}) >= 2
 
 
+def chain_match(steps: Sequence[Step], chain: Sequence[str]) -> float:
+    """The share of a chain of operations that an episode went through in this order, 0..1.
+
+    The length of the longest common subsequence of the episode's valid operations and the chain,
+    by the chain's length.
+
+    Args:
+        steps: The episode's steps.
+        chain: Names of operations, without the answer.
+
+    Raises:
+        ValueError: The chain is empty.
+    """
+    if not chain:
+        raise ValueError("the chain has no operation to be matched")
+    row = [0] * (len(chain) + 1)
+    for op in (step.action.op for step in steps if _valid(step)):
+        above = row[:]
+        for column, wanted in enumerate(chain, start=1):
+            row[column] = (
+                above[column - 1] + 1 if op == wanted else max(above[column], row[column - 1])
+            )
+    return row[-1] / len(chain)
+
+
 class ProcessMetrics:
     """Process measures over episodes."""
 
