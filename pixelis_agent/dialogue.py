@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
+from pixelis_agent.images import Picture
 from pixelis_agent.models.processor import TURN_END, Processor
 from pixelis_agent.rollout import Fed
 from pixelis_agent.spans import Label
@@ -61,7 +60,7 @@ class Dialogue:
         text = self._after_turn(observation["text"], observation["images"])
         return self._feed(text.removeprefix(TURN_END) if ended else text, observation["images"])
 
-    def _after_turn(self, result: str, images: Sequence[Image.Image]) -> str:
+    def _after_turn(self, result: str, images: Sequence[Picture]) -> str:
         content: list[dict[str, Any]] = [{"type": "text", "text": result}]
         content += [{"type": "image", "image": image} for image in images]
         messages = [
@@ -71,7 +70,7 @@ class Dialogue:
         ]
         return self.processor.render(messages, None).partition(_STAND_IN)[2]
 
-    def _feed(self, text: str, images: Sequence[Image.Image]) -> Fed:
+    def _feed(self, text: str, images: Sequence[Picture]) -> Fed:
         fed = self.processor.feed(text, images)
         # The words that open the model's turn are the template's.
         count = len(self._opening)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from pixelis_agent.images import Picture
 from pixelis_agent.spans import WRITTEN, Label
 
 
@@ -19,12 +19,12 @@ class Fed:
     Attributes:
         tokens: Ids; an image's placeholder stands as often as the image has features.
         labels: One a token, TEMPLATE or OBSERVATION.
-        images: RGB images in the order of their tokens.
+        images: In the order of their tokens.
     """
 
     tokens: list[int]
     labels: list[Label]
-    images: list[Image.Image]
+    images: list[Picture]
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Rollout:
     turns: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     learn: list[bool] = field(default_factory=list)
-    images: list[Image.Image] = field(default_factory=list)
+    images: list[Picture] = field(default_factory=list)
     truncated: bool = False
     _turn: int = 0
 

@@ -5,12 +5,13 @@ Shapes: B rollouts, T tokens of the longest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from pixelis_agent.images import Picture
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.rollout import Rollout
 
@@ -69,7 +70,8 @@ class Batch:
         learn: bool (B, T), tokens that may carry loss.
         turns: int64 (B, T); -1 at padding.
         log_probs: float32 (B, T), as sampled.
-        pixels: `pixel_values` and `image_grid_thw` of all images in order; may be empty.
+        pixels: The model's inputs for all images in order (`pixel_values` and `image_grid_thw`,
+            or features); may be empty.
     """
 
     input_ids: Tensor
@@ -79,7 +81,7 @@ class Batch:
     learn: Tensor
     turns: Tensor
     log_probs: Tensor
-    pixels: dict[str, Tensor]
+    pixels: dict[str, Any]
 
     def inputs(self) -> dict[str, Any]:
         """Keyword arguments of the model."""
@@ -91,18 +93,30 @@ class Batch:
             **self.pixels,
         }
 
-    def to(self, device: Any) -> Batch:
-        """The batch on a device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if name != "pixels"}
-        return Batch(**moved, pixels={k: v.to(device) for k, v in self.pixels.items()})
 
+def make_batch(
+    model: Any,
+    processor: Processor,
+    rollouts: Sequence[Rollout],
+    look: Callable[[Sequence[Picture]], dict[str, Any]] | None = None,
+) -> Batch:
+    """Pads rollouts on the right into one batch, on the model's device.
 
-def make_batch(model: Any, processor: Processor, rollouts: Sequence[Rollout]) -> Batch:
-    """Pads rollouts on the right into one batch, with their images as model inputs."""
+    Args:
+        model: With or without adapters.
+        processor: Its processor.
+        rollouts: At least one.
+        look: Makes the model's inputs of images; default: `processor.pixels`.
+    """
+    device = next(model.parameters()).device
+    pixels = (look or processor.pixels)([image for r in rollouts for image in r.images])
+    if look is None:
+        pixels = {key: value.to(device) for key, value in pixels.items()}
     length = max(map(len, rollouts))
 
     def pad(rows: list[list[Any]], fill: Any, dtype: torch.dtype) -> Tensor:
-        return torch.tensor([row + [fill] * (length - len(row)) for row in rows], dtype=dtype)
+        padded = [row + [fill] * (length - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=dtype, device=device)
 
     positions = [token_positions(model, processor, rollout) for rollout in rollouts]
     position_ids = torch.zeros((len(positions[0]), len(rollouts), length), dtype=torch.int64)
@@ -111,12 +125,12 @@ def make_batch(model: Any, processor: Processor, rollouts: Sequence[Rollout]) ->
     return Batch(
         input_ids=pad([r.tokens for r in rollouts], processor.pad_id, torch.int64),
         attention_mask=pad([[1] * len(r) for r in rollouts], 0, torch.int64),
-        position_ids=position_ids,
+        position_ids=position_ids.to(device),
         labels=pad([[int(label) for label in r.labels] for r in rollouts], 0, torch.int64),
         learn=pad([r.learn for r in rollouts], False, torch.bool),
         turns=pad([r.turns for r in rollouts], -1, torch.int64),
         log_probs=pad([r.log_probs for r in rollouts], 0.0, torch.float32),
-        pixels=processor.pixels([image for r in rollouts for image in r.images]),
+        pixels=pixels,
     )
 
 

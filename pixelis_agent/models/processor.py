@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
+from pixelis_agent.images import Picture, read_picture
 from pixelis_agent.rollout import Fed
 from pixelis_agent.spans import Label
 
@@ -90,7 +89,7 @@ class Processor:
             )
         )
 
-    def feed(self, text: str, images: Sequence[Image.Image]) -> Fed:
+    def feed(self, text: str, images: Sequence[Picture]) -> Fed:
         """Tokenises a piece of a dialogue; every image placeholder becomes its image's tokens.
 
         Raises:
@@ -107,7 +106,7 @@ class Processor:
         labels = [Label.TEMPLATE if t in self._markers else Label.OBSERVATION for t in tokens]
         return Fed(tokens, labels, list(images))
 
-    def image_grid(self, image: Image.Image) -> tuple[int, int]:
+    def image_grid(self, image: Picture) -> tuple[int, int]:
         """Rows and columns of patches that an image becomes."""
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
@@ -121,12 +120,12 @@ class Processor:
         )
         return height // settings.patch_size, width // settings.patch_size
 
-    def image_tokens(self, image: Image.Image) -> int:
+    def image_tokens(self, image: Picture) -> int:
         """Tokens that an image becomes."""
         rows, columns = self.image_grid(image)
         return rows * columns // self.image_processor.merge_size**2
 
-    def pixels(self, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+    def pixels(self, images: Sequence[Picture]) -> dict[str, torch.Tensor]:
         """The model's image inputs.
 
         Returns:
@@ -135,5 +134,6 @@ class Processor:
         """
         if not images:
             return {}
-        inputs = self.image_processor(list(images), return_tensors="pt")
+        pictures = [read_picture(image) for image in images]
+        inputs = self.image_processor(pictures, return_tensors="pt")
         return {key: inputs[key] for key in ("pixel_values", "image_grid_thw")}

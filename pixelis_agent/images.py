@@ -1,0 +1,62 @@
+"""Images of a rollout: in memory, or stored and read when their pixels are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+from PIL import Image
+
+
+def enlarged(image: Image.Image, factor: int) -> Image.Image:
+    """An image enlarged by a whole factor, as `pixelis_env.wrappers.ToolCall` does it."""
+    if factor == 1:
+        return image
+    size = (image.width * factor, image.height * factor)
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image in a file, to be enlarged when it is read.
+
+    Attributes:
+        path: The file.
+        factor: How many times it is enlarged, >= 1.
+        width: After enlargement, px.
+        height: Likewise.
+    """
+
+    path: Path
+    factor: int
+    width: int
+    height: int
+
+    @classmethod
+    def find(cls, path: Path, factor: int = 1) -> StoredImage:
+        """The image in a file; only its head is read.
+
+        Raises:
+            OSError: There is no image.
+        """
+        with Image.open(path) as image:
+            return cls(path, factor, image.width * factor, image.height * factor)
+
+    @property
+    def key(self) -> str:
+        """Equal for equal pixels where files are named by their content."""
+        return f"{self.path.name}x{self.factor}"
+
+    def read(self) -> Image.Image:
+        """The pixels, RGB."""
+        with Image.open(self.path) as image:
+            return enlarged(image.convert("RGB"), self.factor)
+
+
+Picture = Union[Image.Image, StoredImage]
+
+
+def read_picture(picture: Picture) -> Image.Image:
+    """The pixels of an image, wherever they are."""
+    return picture.read() if isinstance(picture, StoredImage) else picture

@@ -1,0 +1,124 @@
+"""The losses of training as pure functions of tensors.
+
+Shapes: B rollouts, T tokens, N boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+
+from pixelis_agent.spans import WRITTEN, Label
+
+Tensor = torch.Tensor
+
+LABEL_WEIGHTS: dict[Label, float] = {
+    Label.THOUGHT: 1.0,
+    Label.OP: 2.0,
+    Label.ARGUMENT: 2.0,
+    Label.ANSWER: 1.0,
+}
+"""How much a token of each kind counts in imitation: what acts counts twice."""
+
+
+def token_weights(labels: Tensor, learn: Tensor, weights: Mapping[Label, float]) -> Tensor:
+    """The weight of every token in the imitation loss, float32 (B, T).
+
+    Args:
+        labels: int64 (B, T), `Label`.
+        learn: bool (B, T); where False the weight is 0.
+        weights: Weight of each written label, >= 0; a missing one is 0.
+
+    Raises:
+        ValueError: A weight is negative, or one is given to what the model did not write.
+    """
+    table = torch.zeros(len(Label), dtype=torch.float32, device=labels.device)
+    for label, weight in weights.items():
+        if label not in WRITTEN:
+            raise ValueError(f"{label.name} is fed, not written: it carries no loss")
+        if weight < 0:
+            raise ValueError(f"the weight {weight} of {label.name} is negative")
+        table[int(label)] = weight
+    return table[labels] * learn
+
+
+def imitation_loss(log_probs: Tensor, weights: Tensor) -> Tensor:
+    """Masked imitation: the weighted mean of the tokens' negative log-likelihood, a scalar.
+
+    L = - sum_t w_t log p_t / sum_t w_t (Pixelis, arXiv 2603.25091, phase 1).
+
+    Args:
+        log_probs: float32 (B, T).
+        weights: float32 (B, T), >= 0; all zero gives a loss of 0.
+    """
+    return -(weights * log_probs).sum() / weights.sum().clamp_min(1e-8)
+
+
+def giou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised intersection over union of pairs of boxes (Rezatofighi et al., 2019).
+
+    Args:
+        boxes: float32 (N, 4), xyxy, x0 <= x1 and y0 <= y1.
+        others: float32 (N, 4), likewise.
+
+    Returns:
+        float32 (N,), in -1..1; 1 where the boxes are equal.
+    """
+    overlap = _area(
+        torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    )
+    union = _area(boxes[:, :2], boxes[:, 2:]) + _area(others[:, :2], others[:, 2:]) - overlap
+    hull = _area(
+        torch.minimum(boxes[:, :2], others[:, :2]), torch.maximum(boxes[:, 2:], others[:, 2:])
+    )
+    return overlap / union.clamp_min(1e-8) - (hull - union) / hull.clamp_min(1e-8)
+
+
+def _area(low: Tensor, high: Tensor) -> Tensor:
+    return (high - low).clamp_min(0).prod(-1)
+
+
+def box_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """SmoothL1 (beta 0.1) summed over the corners, plus 1 - GIoU, averaged over boxes.
+
+    Args:
+        predicted: float32 (N, 4), xyxy in 0..1 of the view.
+        target: float32 (N, 4), likewise.
+
+    Returns:
+        A scalar; 0 without boxes.
+    """
+    if not len(target):
+        return predicted.sum() * 0
+    corners = F.smooth_l1_loss(predicted, target, beta=0.1, reduction="none").sum(-1)
+    return (corners + 1 - giou(predicted, target)).mean()
+
+
+def pointing_loss(logits: Tensor, coverage: Tensor, groups: Tensor) -> Tensor:
+    """Binary cross-entropy of a dense pointing map against how much of each cell is covered.
+
+    Cells of one query count as one, however many images it looks at. Covered cells are few, so
+    those and the others are averaged apart and weigh the same.
+
+    Args:
+        logits: float32 (M,), one a pair of query and image token.
+        coverage: float32 (M,), 0..1, the share of the token's cell that the target covers.
+        groups: int64 (M,), the query that each pair belongs to, 0..Q-1.
+
+    Returns:
+        A scalar; 0 without pairs.
+    """
+    if not len(logits):
+        return logits.sum() * 0
+    loss = F.binary_cross_entropy_with_logits(logits, coverage, reduction="none")
+    total = logits.new_zeros(())
+    queries = int(groups.max()) + 1
+    for covered in (coverage > 0, coverage <= 0):
+        sums = logits.new_zeros(queries).index_add(0, groups[covered], loss[covered])
+        counts = logits.new_zeros(queries).index_add(
+            0, groups[covered], torch.ones_like(loss[covered])
+        )
+        total = total + (sums / counts.clamp_min(1)).mean() / 2
+    return total

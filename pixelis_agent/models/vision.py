@@ -1,0 +1,68 @@
+"""Features of images under a frozen vision tower, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pixelis_agent.images import Picture, StoredImage
+from pixelis_agent.models.batch import base_model
+from pixelis_agent.models.processor import Processor
+
+Tensor = torch.Tensor
+
+
+class VisionCache:
+    """What a frozen tower makes of stored images, kept in memory as float16.
+
+    Each image goes through the tower alone, so that its features do not depend on its neighbours
+    and a resumed run has the same ones. When the memory is full, further images are computed each
+    time.
+
+    Args:
+        model: A Qwen3-VL whose tower is not trained any more.
+        processor: Its processor.
+        capacity: Bytes to keep at the most.
+    """
+
+    def __init__(self, model: Any, processor: Processor, capacity: int = 4 * 2**30) -> None:
+        self._tower = base_model(model)
+        self._processor = processor
+        self._room = capacity
+        self._kept: dict[str, list[Tensor]] = {}
+
+    def inputs(self, images: Sequence[Picture]) -> dict[str, Any]:
+        """Image inputs of the model in place of `pixel_values`; empty without images."""
+        if not images:
+            return {}
+        from transformers.models.qwen3_vl.modeling_qwen3_vl import (
+            BaseModelOutputWithDeepstackFeatures,
+        )
+
+        rows = [self._features(image) for image in images]
+        layers = [[row[k] for row in rows] for k in range(len(rows[0]))]
+        features = BaseModelOutputWithDeepstackFeatures(
+            pooler_output=layers[0], deepstack_features=layers[1:]
+        )
+        return {"mm_encoder_outputs": {"image": features}}
+
+    def _features(self, image: Picture) -> list[Tensor]:
+        """The merged features of an image, then those of each deepstack layer, (tokens, hidden)."""
+        key = image.key if isinstance(image, StoredImage) else None
+        found = self._kept.get(key) if key is not None else None
+        if found is None:
+            found = [features.half() for features in self._look(image)]
+            size = sum(features.numel() * 2 for features in found)
+            if key is not None and size <= self._room:
+                self._room -= size
+                self._kept[key] = found
+        return [features.float() for features in found]
+
+    def _look(self, image: Picture) -> list[Tensor]:
+        device = next(self._tower.visual.parameters()).device
+        inputs = {k: v.to(device) for k, v in self._processor.pixels([image]).items()}
+        with torch.no_grad():
+            seen = self._tower.get_image_features(**inputs, return_dict=True)
+        return [seen.pooler_output[0], *(layer[0] for layer in seen.deepstack_features)]
