@@ -267,18 +267,27 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         self._need_episode()
         return self._observer.show(self.workspace)
 
-    def oracle(self) -> list[Action]:
+    def oracle(
+        self, rng: np.random.Generator | None = None, frames: Sequence[int] | None = None
+    ) -> list[Action]:
         """A correct action sequence from the episode's start, for procedural tasks.
 
+        Args:
+            rng: Makes the choices that are free; default: they are always the same.
+            frames: Look at these frames only, and search times without knowing them, as an agent
+                does that saw these frames (`observation.overview_indices`) and no more.
+
         Raises:
-            ValueError: The task's source knows no such sequence.
+            LookupError: `frames` do not show what the question needs.
+            ValueError: The task's source knows no such sequence; or `frames` is empty, or one of
+                them is outside the medium.
         """
         self._need_episode()
         if self.task.oracle is None:
             raise ValueError(
                 f"{self.source.name} gives no oracle; procedural sources such as rooms do"
             )
-        return list(self.task.oracle())
+        return list(self.task.oracle(rng, frames))
 
     def trace(self) -> Trace:
         """The record of the episode so far."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pixelis_env.media import Decoder
-from pixelis_env.tasks.base import Task, TaskSource, Truth
+from pixelis_env.tasks.base import Oracle, Task, TaskSource, Truth
 
-__all__ = ["Task", "TaskSource", "Truth", "make_source"]
+__all__ = ["Oracle", "Task", "TaskSource", "Truth", "make_source"]
 
 
 def make_source(

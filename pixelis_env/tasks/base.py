@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from numpy.random import Generator
 
 from pixelis_env.actions import Action
 from pixelis_env.coordinates import Box
@@ -18,6 +20,26 @@ _FORMS = {
     "anls": "Please answer the question using a single word or phrase.",
     "tiou": "Answer with start-end in seconds, such as 1.5-4.0.",
 }
+
+
+class Oracle(Protocol):
+    """Solves one procedural task."""
+
+    def __call__(
+        self, rng: Generator | None = None, frames: Sequence[int] | None = None
+    ) -> Sequence[Action]:
+        """A correct action sequence that ends with the answer.
+
+        Args:
+            rng: Makes the choices that are free; default: they are always the same.
+            frames: Look at these frames only, and search times without knowing them, as an agent
+                does that saw these frames (`observation.overview_indices`) and no more.
+
+        Raises:
+            LookupError: These frames do not show what the question needs.
+            ValueError: `frames` is empty, or one of them is outside the medium.
+        """
+        ...
 
 
 class Truth(Protocol):
@@ -55,7 +77,7 @@ class Task:
         answer: The right answer as an agent would write it: a letter, a number, a text, or
             `start-end` in seconds. None: unknown, so an episode is not scored.
         metric: The name of the metric that scores an answer (`scoring.METRICS`).
-        oracle: For procedural tasks, makes a correct action sequence that ends with `answer`.
+        oracle: For procedural tasks, makes correct action sequences that end with `answer`.
         truth: For procedural tasks, where what the question is about shows.
     """
 
@@ -66,7 +88,7 @@ class Task:
     options: tuple[str, ...] | None
     answer: str | None
     metric: str
-    oracle: Callable[[], Sequence[Action]] | None = None
+    oracle: Oracle | None = None
     truth: Truth | None = None
 
     @property

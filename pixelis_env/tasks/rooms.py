@@ -22,6 +22,7 @@ from pixelis_env.rooms.questions import (
     QuestionType,
     Survey,
 )
+from pixelis_env.rooms.questions.looks import Glimpses, Looks
 from pixelis_env.rooms.questions.truth import RoomTruth
 from pixelis_env.rooms.scene import SHIFTS
 from pixelis_env.tasks.base import Task
@@ -133,9 +134,19 @@ class RoomsSource:
         return Survey(RoomVideo(scene), kind.stride, lenient=shift != "none")
 
 
-def _solve(name: str, survey: Survey, question: Question, key: str) -> list[Action]:
-    """The oracle: gathers the evidence, then answers with it."""
-    actions = list(TYPES[name].solve(survey, question, _generator("oracle", name, key)))
+def _solve(
+    name: str,
+    survey: Survey,
+    question: Question,
+    key: str,
+    rng: Generator | None = None,
+    frames: Sequence[int] | None = None,
+) -> list[Action]:
+    """The oracle (`pixelis_env.tasks.base.Oracle`): gathers the evidence, then answers with it."""
+    kind = TYPES[name]
+    looks = Looks(survey) if frames is None else Glimpses(survey, frames)
+    rng = _generator("oracle", name, key) if rng is None else rng
+    actions = list(kind.solve(looks, question.targets[: kind.looks_at], rng))
     ids = tuple(f"e{k}" for k in range(1, len(actions) + 1))
     return [*actions, Answer(text=question.answer, evidence=ids)]
 

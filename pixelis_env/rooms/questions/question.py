@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from pixelis_env.actions import Action
+from pixelis_env.rooms.questions.looks import Looks
 from pixelis_env.rooms.questions.survey import Survey
 
 Targets = tuple[int, ...]
@@ -47,12 +48,13 @@ class QuestionType:
         family: "vsi", "search", "text", "motion" or "time".
         metric: Name of the metric that scores an answer.
         scene: Arguments of `make_scene` that this type needs, e.g. ``{"signs": 2}``.
-        looks_at: How many of the targets `solve` looks at, the first ones.
+        looks_at: How many of the targets `solve` is given, the first ones.
         stride: Every how many frames the survey looks; 1 where times must be exact.
         propose: Candidate targets in a random order, the most promising first.
         ask: The question about these targets, or `NoQuestion`. Its generator decides the order
             of the options and nothing else.
-        solve: Actions that gather the evidence, without the answer; ids count from e1.
+        solve: Actions that look at these targets and gather the evidence, without the answer; ids
+            count from e1. LookupError where the looks cannot show what is needed.
     """
 
     name: str
@@ -61,7 +63,7 @@ class QuestionType:
     scene: Mapping[str, int]
     propose: Callable[[Survey, Generator], Iterable[Targets]]
     ask: Callable[[Survey, Targets, Generator], Question]
-    solve: Callable[[Survey, Question, Generator], Sequence[Action]]
+    solve: Callable[[Looks, Targets, Generator], Sequence[Action]]
     looks_at: int = 1
     stride: int = 3
 

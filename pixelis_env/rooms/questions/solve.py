@@ -1,31 +1,24 @@
 """How to solve a question: short chains of actions that gather the evidence for its answer.
 
-The oracle sees the truth, so it knows where and when to look; but its chain is one that an agent
-without that knowledge could have written, and every operation runs through the real tools.
+Where and when to look is what `Looks` says. The oracle's know the truth; but its chain is one that
+an agent without that knowledge could have written, and every operation runs through the real
+tools.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from numpy.random import Generator
 
 from pixelis_env.actions import Action, Localize, Properties, ReadText, Segment, Track, Zoom
 from pixelis_env.coordinates import Box, Region, box_from_source, box_to_source, snap
-from pixelis_env.rooms.questions.question import Question
+from pixelis_env.rooms.questions.looks import ROOMY, Looks, Span
 from pixelis_env.rooms.questions.survey import Survey
-
-ROOMY, TIGHT = 0.5, 0.15
-"""How much is kept around an object in a zoom, as a share of its longer side."""
 
 MIN_SIDE = 8.0
 """Prompts are at least this many pixels wide and high: a box drawn around a speck says little."""
-
-EDGE = 0.5
-"""Seconds searched before and after the moment at which an object comes or goes."""
-
-MAX_TRACK = 10
-"""Frames that one track follows."""
 
 
 class Window(NamedTuple):
@@ -75,11 +68,8 @@ class Chain:
         time = self.time(view.frame) if view.id == "e0" else None
         return self.add(Segment(source=view.id, time=time, box=written))
 
-    def localize(self, target: str, frame: int) -> str:
-        """Searches for when a target comes or goes, around a frame."""
-        video = self.survey.video
-        time = self.time(frame)
-        span = (round(max(time - EDGE, 0.0), 3), round(min(time + EDGE, video.duration), 3))
+    def localize(self, target: str, span: Span | None) -> str:
+        """Searches a span for when a target is in view; None: the whole video."""
         return self.add(Localize(target=target, span=span))
 
     def properties(self, *targets: str) -> str:
@@ -99,83 +89,74 @@ class Chain:
         )
 
 
-def look_closer(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+def look_closer(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the object, outline it in the zoom, measure it."""
-    chain = Chain(survey)
-    target = question.targets[0]
-    view = chain.zoom(target, survey.best_frame(target), float(rng.uniform(TIGHT, ROOMY)))
-    chain.properties(chain.segment(target, view))
+    chain = Chain(looks.survey)
+    view = chain.zoom(targets[0], looks.best(targets[0]), looks.margin(rng))
+    chain.properties(chain.segment(targets[0], view))
     return chain.actions
 
 
-def compare(survey: Survey, question: Question, rng: Generator) -> list[Action]:
-    """Outline up to three objects, each where it shows best, and measure them together."""
-    chain = Chain(survey)
-    targets = question.targets[:3]
+def compare(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
+    """Outline the objects, each where it shows best, and measure them together."""
+    chain = Chain(looks.survey)
     zoomed = len(targets) < 3 and rng.random() < 0.5
     masks: list[str] = []
     for target in targets:
-        frame = survey.best_frame(target)
+        frame = looks.best(target)
         view = chain.zoom(target, frame) if zoomed and not masks else chain.whole(frame)
         masks.append(chain.segment(target, view))
     chain.properties(*masks)
     return chain.actions
 
 
-def look_in_turn(survey: Survey, question: Question, rng: Generator) -> list[Action]:
-    """Outline up to three objects where they first show, and put them in order of time."""
-    chain = Chain(survey)
-    targets = list(question.targets[:3])
+def look_in_turn(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
+    """Outline the objects where they first show, and put them in order of time."""
+    chain = Chain(looks.survey)
     # The objects are known in order of appearance; an agent meets their names in any order.
     masks: list[str] = []
     for k in rng.permutation(len(targets)):
-        masks.append(chain.segment(targets[k], chain.whole(survey.first_sight(targets[k]))))
+        masks.append(chain.segment(targets[k], chain.whole(looks.first(targets[k]))))
     chain.properties(*masks)
     return chain.actions
 
 
-def find_start(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+def find_start(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the object, find when it comes into view."""
-    chain = Chain(survey)
-    target = question.targets[0]
-    frame = survey.best_frame(target)
-    view = chain.zoom(target, frame) if rng.random() < 0.5 else chain.whole(frame)
-    chain.localize(chain.segment(target, view), survey.in_view(target)[0])
-    return chain.actions
+    return _find(looks, targets[0], looks.edges(targets[0])[:1], rng)
 
 
-def find_span(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+def find_span(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the object, find when it comes and when it goes."""
-    chain = Chain(survey)
-    target = question.targets[0]
-    frame = survey.best_frame(target)
+    return _find(looks, targets[0], looks.edges(targets[0]), rng)
+
+
+def _find(looks: Looks, target: int, spans: Sequence[Span | None], rng: Generator) -> list[Action]:
+    """Outline the object where it shows best, look for it in each span."""
+    chain = Chain(looks.survey)
+    frame = looks.best(target)
     view = chain.zoom(target, frame) if rng.random() < 0.5 else chain.whole(frame)
     mask = chain.segment(target, view)
-    shown = survey.in_view(target)
-    for edge in (shown[0], shown[-1]):
-        chain.localize(mask, edge)
+    for span in spans:
+        chain.localize(mask, span)
     return chain.actions
 
 
-def read(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+def read(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the sign and read it."""
-    chain = Chain(survey)
-    target = question.targets[0]
-    view = chain.zoom(target, survey.best_frame(target), float(rng.uniform(TIGHT, ROOMY)))
+    chain = Chain(looks.survey)
+    view = chain.zoom(targets[0], looks.best(targets[0]), looks.margin(rng))
     chain.add(ReadText(source=view.id))
     return chain.actions
 
 
-def follow(survey: Survey, question: Question, rng: Generator) -> list[Action]:
+def follow(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the moving object, follow it and measure its path."""
-    chain = Chain(survey)
-    target = question.targets[0]
-    frames = survey.moving(target)
-    view = chain.whole(int(frames[0]))
+    chain = Chain(looks.survey)
+    frame, until = looks.path(targets[0])
+    view = chain.whole(frame)
     if rng.random() < 0.5:
-        view = chain.zoom(target, view.frame)
-    mask = chain.segment(target, view)
-    last = int(frames[frames < view.frame + MAX_TRACK][-1])
-    tracklet = chain.add(Track(target=mask, span=(chain.time(view.frame), chain.time(last))))
-    chain.properties(tracklet)
+        view = chain.zoom(targets[0], frame)
+    mask = chain.segment(targets[0], view)
+    chain.properties(chain.add(Track(target=mask, span=(chain.time(frame), until))))
     return chain.actions

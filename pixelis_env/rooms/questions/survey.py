@@ -84,20 +84,44 @@ class Survey:
         stride: Look at every `stride`-th frame.
         lenient: Call clear whatever is in view. For a shifted room: its question was chosen by
             what the plain room shows clearly, and stands while its objects are seen at all.
+        frames: Look at these frames instead, at full size.
 
     Attributes:
         frames: int (S,), the frames looked at.
         share: float64 (S, n_objects + 1), the part of the frame that each id covers, 0..1.
     """
 
-    def __init__(self, video: RoomVideo, stride: int, lenient: bool = False) -> None:
+    def __init__(
+        self,
+        video: RoomVideo,
+        stride: int,
+        lenient: bool = False,
+        frames: Sequence[int] | None = None,
+    ) -> None:
         self.video = video
         self.stride = stride
         self.lenient = lenient
-        self.frames = np.arange(0, video.n_frames, stride)
-        counts = video.visible(stride, SURVEY_WIDTH)
+        if frames is None:
+            self.frames = np.arange(0, video.n_frames, stride)
+            counts = video.visible(stride, SURVEY_WIDTH)
+        else:
+            self.frames = np.unique(np.asarray(frames, np.int64))
+            columns = len(video.scene.room.objects) + 1
+            ids = [video.ids(int(k)).ravel() for k in self.frames]
+            counts = np.array([np.bincount(image, minlength=columns) for image in ids])
         self.share: NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
         self._sights: dict[int, Sight] = {}
+
+    def only(self, frames: Sequence[int]) -> Survey:
+        """The survey of some frames alone.
+
+        Raises:
+            ValueError: No frame at all, or one outside the video.
+        """
+        last = self.video.n_frames - 1
+        if not len(frames) or min(frames) < 0 or max(frames) > last:
+            raise ValueError(f"frames={list(frames)}: give some of 0..{last}")
+        return Survey(self.video, self.stride, self.lenient, frames)
 
     @property
     def scene(self) -> Scene:
@@ -149,7 +173,7 @@ class Survey:
     def first_sight(self, object_id: int) -> int:
         """The first frame that shows the object as large as half its best one does."""
         share = self.share[:, object_id]
-        return int(self.frames[int(np.argmax(share >= share.max() / 2))])
+        return int(self.frames[int(np.argmax(share >= max(share.max() / 2, IN_VIEW)))])
 
     def box(self, object_id: int, frame: int) -> Box:
         """The object's box in that frame, source pixels; LookupError where it is not in view."""

@@ -1,0 +1,117 @@
+"""The oracle of an agent that saw the overview only: it looks nowhere else, and knows no time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixelis_env.actions import Localize, ReadText, Segment, Track, Zoom
+from pixelis_env.coordinates import box_from_source
+from pixelis_env.env import PixelisEnv
+from pixelis_env.observation import overview_indices
+from pixelis_env.rooms.questions import TYPES
+
+SEEDS = 3
+
+
+def at(env: PixelisEnv, time: float) -> int:
+    """The frame that starts at this time, s."""
+    (frame,) = np.flatnonzero(np.isclose(env.task.media.times, time, atol=1e-6))
+    return int(frame)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_it_looks_at_the_overview_only_or_says_that_it_cannot(name: str) -> None:
+    env = PixelisEnv(types=[name], tools="oracle")
+    solved = 0
+    for index in range(SEEDS):
+        env.reset(options={"index": index})
+        frames = overview_indices(env.task.media)
+        try:
+            chain = env.oracle(np.random.default_rng(index), frames)
+        except LookupError:
+            continue
+        solved += 1
+        for action in chain:
+            info = env.step(action)[4]
+            assert not info["invalid"], info["evidence"].message
+            if isinstance(action, (Zoom, Segment, ReadText)):
+                assert (action.time is None) == (action.source != "e0")
+                assert action.time is None or at(env, action.time) in frames
+            if isinstance(action, Localize):
+                assert action.span is None
+            if isinstance(action, Track):
+                assert action.span is not None
+                start, end = action.span
+                assert at(env, start) in frames
+                assert end <= min(start + 1.0, env.task.media.duration)
+        assert info["score"] == 1.0
+    assert solved > 0, "not one of the overviews shows what is asked about"
+
+
+@pytest.mark.parametrize("name", ["search_color", "object_size_estimation", "text_read"])
+def test_a_zoom_follows_from_the_object_s_box_alone(name: str) -> None:
+    env = PixelisEnv(types=[name])
+    for index in range(3):
+        env.reset(options={"index": index})
+        frames = overview_indices(env.task.media)
+        zoom = env.oracle(np.random.default_rng(index), frames)[0]
+        assert isinstance(zoom, Zoom)
+        assert zoom.time is not None
+        assert env.task.truth is not None
+        box = env.task.truth.box(0, at(env, zoom.time))
+        assert box is not None
+        grow = [max(8 - (box[k + 2] - box[k]), 0) / 2 for k in (0, 1)]
+        x0, y0, x1, y1 = (
+            max(box[0] - grow[0], 0),
+            max(box[1] - grow[1], 0),
+            box[2] + grow[0],
+            box[3] + grow[1],
+        )
+        margin = 0.5 * max(x1 - x0, y1 - y0)
+        around = (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
+        assert zoom.box == box_from_source(around, "rel1000", env.workspace.bounds)
+
+
+def test_the_generator_decides_what_is_free_and_nothing_else() -> None:
+    env = PixelisEnv(types=["search_color"])
+    env.reset(options={"index": 1})
+    plain = env.oracle()
+    assert env.oracle() == plain
+    varied = [env.oracle(np.random.default_rng(seed)) for seed in range(4)]
+    assert varied[0] == env.oracle(np.random.default_rng(0))
+    assert len({chain[0].model_dump_json() for chain in varied}) == 4
+    assert {chain[-1].model_dump_json() for chain in varied} == {plain[-1].model_dump_json()}
+    # Looking at every frame that the oracle would choose from finds the same one.
+    every = range(env.task.media.n_frames)
+    (first, *_), (other, *_) = env.oracle(frames=every), env.oracle(frames=[*every][::-1])
+    assert first == other
+
+
+def test_frames_that_show_nothing_are_refused_by_name() -> None:
+    env = PixelisEnv(types=["time_first"])
+    env.reset(options={"index": 0})
+    assert env.task.truth is not None
+    (name,) = env.task.truth.names
+    # What is asked when it first comes into view is out of view at the start.
+    with pytest.raises(LookupError, match=f"{name} .*none of the frames 0, 1 shows it clearly"):
+        env.oracle(frames=[1, 0])
+    for wrong in ([], [0, 9999], [-1]):
+        with pytest.raises(ValueError, match=r"frames=\[.*\]: give some of 0\.\.\d+"):
+            env.oracle(frames=wrong)
+
+
+def test_what_moves_is_followed_from_the_middle_of_its_way() -> None:
+    env = PixelisEnv(types=["motion_distance"], tools="oracle")
+    for index in range(3):
+        env.reset(options={"index": index})
+        frames = overview_indices(env.task.media)
+        (motion,) = env.task.media.scene.motions  # type: ignore[attr-defined]
+        (track,) = (a for a in env.oracle(frames=frames) if isinstance(a, Track))
+        assert track.span is not None
+        start = at(env, track.span[0])
+        moving = [frame for frame in frames if motion.start <= frame <= motion.end]
+        middle = (motion.start + motion.end) / 2
+        assert abs(start - middle) == min(abs(frame - middle) for frame in moving)
+    with pytest.raises(LookupError, match="shows it while it moves"):
+        env.oracle(frames=[motion.end + 1])
