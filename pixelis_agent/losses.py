@@ -44,16 +44,19 @@ def token_weights(labels: Tensor, learn: Tensor, weights: Mapping[Label, float])
     return table[labels] * learn
 
 
-def imitation_loss(log_probs: Tensor, weights: Tensor) -> Tensor:
+def imitation_loss(log_probs: Tensor, weights: Tensor, total: float | None = None) -> Tensor:
     """Masked imitation: the weighted mean of the tokens' negative log-likelihood, a scalar.
 
     L = - sum_t w_t log p_t / sum_t w_t (Pixelis, arXiv 2603.25091, phase 1).
 
     Args:
-        log_probs: float32 (B, T).
-        weights: float32 (B, T), >= 0; all zero gives a loss of 0.
+        log_probs: float32, any shape.
+        weights: float32, the same shape, >= 0; all zero gives a loss of 0.
+        total: What to divide by instead of the weights' sum: that of the whole step, where these
+            tokens are a part of it, so that the parts add up.
     """
-    return -(weights * log_probs).sum() / weights.sum().clamp_min(1e-8)
+    whole = float(weights.sum()) if total is None else total
+    return -(weights * log_probs).sum() / max(whole, 1e-8)
 
 
 def giou(boxes: Tensor, others: Tensor) -> Tensor:

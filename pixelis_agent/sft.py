@@ -1,0 +1,253 @@
+"""Phase 1: supervised fine-tuning on chain-of-thought-action traces.
+
+    L = sum_t w(label_t) CE_t / sum_t w(label_t)  +  sum_h lambda_h L_h
+
+where tokens that were fed count nothing and those of operations and arguments count twice, and
+the heads h say from a hidden state what the arguments should be (Pixelis, arXiv 2603.25091,
+phase 1; the dense pointing head is ours). Read `train` from top to bottom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from pixelis_agent.cota.examples import Examples
+from pixelis_agent.heads import LOSS_WEIGHTS, Heads, HeadTargets, gather_targets
+from pixelis_agent.losses import LABEL_WEIGHTS, imitation_loss, token_weights
+from pixelis_agent.models.batch import Batch, base_model, make_batch, next_token_scores
+from pixelis_agent.models.load import Lora, hidden_size, load_model
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.spans import Label
+from pixelis_agent.training import Checkpoints, Log, learning_curve, make_optimizer, save_model
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """Settings of supervised fine-tuning.
+
+    Attributes:
+        data: Corpora that `pixelis cota` wrote; several are joined.
+        out: The run's folder; a run that is there already is continued.
+        model: "pixelis-tiny", a run, a folder or a hub id.
+        direct: Train on the questions and right answers alone, without tools.
+        epochs: Times that each episode is seen.
+        batch: Episodes a step, over all processes.
+        micro_batch: Episodes in memory at a time, a process.
+        learning_rate: The highest; warmed up over 5 % of the steps, then a cosine to 0.
+        weight_decay: Of matrices (AdamW).
+        max_grad_norm: Longer gradients are shortened to this.
+        op_weight: Weight of operation tokens in the loss; thoughts and answers have 1.
+        argument_weight: Weight of argument tokens.
+        heads: Train with the auxiliary heads.
+        curriculum: Begin with the lowest level of the corpus, add the higher ones by epochs.
+        freeze_vision: Keep the vision tower as it is; its features are then computed once.
+        lora_rank: Train a low-rank adapter of this rank instead of the model; 0 = the model.
+        dtype: Of the weights.
+        mixed_precision: Of the computation.
+        gradient_checkpointing: Trade time for memory.
+        seed: Of the order of episodes and the heads' first weights.
+        checkpoint_every: Steps between checkpoints.
+        evaluate_every: Steps between evaluations on held-out tasks; 0 = only at the end.
+        evaluate_episodes: Held-out tasks played each time; 0 = none.
+        patience: Evaluations without a better score after which training ends early.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    model: str = "pixelis-tiny"
+    direct: bool = False
+    epochs: int = 3
+    batch: int = 16
+    micro_batch: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    op_weight: float = LABEL_WEIGHTS[Label.OP]
+    argument_weight: float = LABEL_WEIGHTS[Label.ARGUMENT]
+    heads: bool = True
+    curriculum: bool = True
+    freeze_vision: bool = True
+    lora_rank: int = 0
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+    seed: int = 0
+    checkpoint_every: int = 100
+    evaluate_every: int = 0
+    evaluate_episodes: int = 0
+    patience: int = 5
+
+
+@dataclass
+class Progress:
+    """How far a run has come; saved with every checkpoint."""
+
+    step: int = 0
+    best_score: float = -1.0
+    worse_in_a_row: int = 0
+
+
+class Objective(nn.Module):
+    """Model and heads as one module, so that data-parallel training averages both's gradients."""
+
+    def __init__(self, model: Any, processor: Processor, heads: Heads | None) -> None:
+        super().__init__()
+        self.model = model
+        self.heads = heads
+        self._processor = processor
+
+    def forward(
+        self, batch: Batch, weights: Tensor, total: float, targets: HeadTargets | None
+    ) -> dict[str, Tensor]:
+        """The losses of a batch by name.
+
+        Args:
+            batch: Rollouts.
+            weights: float32 (B, T), each token's in the imitation loss.
+            total: What the weighted sum is divided by: the weights of the whole step.
+            targets: Of the heads.
+        """
+        hidden = base_model(self.model)(**batch.inputs(), use_cache=False).last_hidden_state
+        counted = weights[:, 1:] > 0
+        scores = next_token_scores(self.model, self._processor, hidden[:, :-1][counted])
+        log_probs = scores.gather(-1, batch.input_ids[:, 1:][counted][:, None])[:, 0]
+        losses = {"imitation": imitation_loss(log_probs, weights[:, 1:][counted], total)}
+        if self.heads is not None and targets is not None:
+            losses |= self.heads.losses(hidden, targets)
+        return losses
+
+
+def train(config: SFTConfig) -> dict[str, Any]:
+    """Trains; a run that was stopped continues from its last checkpoint, bit for bit.
+
+    Writes to `config.out`: `config.json`, `metrics.jsonl`, TensorBoard events, checkpoints, and
+    `model/`, which `load_model` reads: the best by held-out score where one is measured, else the
+    last.
+
+    Raises:
+        ValueError: The corpora do not fill one batch, or a setting does not fit.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    is_main, out = accelerator.is_main_process, Path(config.out)
+    if is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+    torch.manual_seed(config.seed)
+
+    # 1. The model, its heads, and the data.
+    loaded = load_model(
+        config.model,
+        lora=Lora(config.lora_rank, 2 * config.lora_rank) if config.lora_rank else None,
+        dtype=config.dtype,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+    model, processor, look = loaded.model, loaded.processor, None
+    if config.freeze_vision:
+        base_model(model).visual.requires_grad_(False)
+        look = VisionCache(model, processor).inputs
+    heads = Heads(hidden_size(model)) if config.heads else None
+    examples = Examples(config.data, processor, direct=config.direct)
+    steps = list(steps_of(config, examples.levels()))
+    if not steps:
+        raise ValueError(f"{len(examples)} episodes do not fill one batch of {config.batch}")
+
+    # 2. The optimizer, and where the run stands.
+    objective = Objective(model, processor, heads)
+    optimizer = make_optimizer(objective, config.learning_rate, config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: learning_curve(k, len(steps)))
+    label_weights = {
+        **LABEL_WEIGHTS,
+        Label.OP: config.op_weight,
+        Label.ARGUMENT: config.argument_weight,
+    }
+    parts = {"objective": objective, "optimizer": optimizer, "schedule": schedule}
+    checkpoints, progress = Checkpoints(out, parts), Progress()
+    checkpoints.load(progress)
+    parallel, optimizer = accelerator.prepare(objective, optimizer)
+    log = Log(out, len(steps), progress.step) if is_main else None
+
+    # 3. The loop.
+    while progress.step < len(steps) and progress.worse_in_a_row < config.patience:
+        parallel.train()
+        mine = steps[progress.step][accelerator.process_index :: accelerator.num_processes]
+        rows = sorted((examples[k] for k in mine), key=lambda row: len(row.rollout))
+        micros = [rows[k : k + config.micro_batch] for k in range(0, len(rows), config.micro_batch)]
+        batches = [make_batch(model, processor, [row.rollout for row in m], look) for m in micros]
+        weights = [token_weights(b.labels, b.learn, label_weights) for b in batches]
+        total = sum(float(w.sum()) for w in weights)
+        logged: dict[str, float] = {}
+        for micro, batch, weight in zip(micros, batches, weights, strict=True):
+            targets = None
+            if heads is not None:
+                targets = gather_targets(batch, [row.targets for row in micro], processor.image_id)
+            last = batch is batches[-1]
+            wait = contextlib.nullcontext() if last else accelerator.no_sync(parallel)
+            with wait, accelerator.autocast():
+                losses = parallel(batch, weight, total, targets)
+                # The imitation loss is a part of the step's; the heads' are averages.
+                share = len(micro) / len(rows)
+                scaled = {
+                    name: loss if name == "imitation" else LOSS_WEIGHTS[name] * share * loss
+                    for name, loss in losses.items()
+                }
+                accelerator.backward(torch.stack(list(scaled.values())).sum())
+            for name, loss in losses.items():
+                part = float(loss.detach()) * (1.0 if name == "imitation" else share)
+                logged[name] = logged.get(name, 0.0) + part
+        norm = accelerator.clip_grad_norm_(parallel.parameters(), config.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        progress.step += 1
+        if log is not None:
+            logged |= {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
+            log.write(progress.step, logged, ("imitation", "box", "pointing"))
+
+        # 4. What is kept.
+        done = progress.step == len(steps)
+        due = config.evaluate_every and progress.step % config.evaluate_every == 0
+        if is_main and config.evaluate_episodes and (due or done):
+            ...
+        if is_main and (done or progress.step % config.checkpoint_every == 0):
+            checkpoints.save(progress)
+    if is_main and not config.evaluate_episodes:
+        save_model(model, processor, out / "model")
+    if log is not None:
+        log.close()
+    return {"steps": progress.step, "score": progress.best_score}
+
+
+def steps_of(config: SFTConfig, levels: Sequence[int]) -> Iterator[list[int]]:
+    """The episodes of every step of a run, in order; the same for the same settings."""
+    for epoch in range(config.epochs):
+        order = epoch_order(levels, epoch, config)
+        for start in range(0, len(order) - config.batch + 1, config.batch):
+            yield order[start : start + config.batch]
+
+
+def epoch_order(levels: Sequence[int], epoch: int, config: SFTConfig) -> list[int]:
+    """Which episodes an epoch shows, in which order.
+
+    With the curriculum, epoch e of E shows the lowest ceil((e + 1) L / E) of the L levels.
+    """
+    kinds = sorted(set(levels))
+    if config.curriculum:
+        kinds = kinds[: math.ceil((epoch + 1) * len(kinds) / config.epochs)]
+    chosen = [k for k, level in enumerate(levels) if level in kinds]
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(chosen))
+    return [chosen[k] for k in order]

@@ -1,0 +1,191 @@
+"""What every training phase shares: the schedule, checkpoints, the log, saved models."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixelis_agent.models.processor import Processor
+
+
+def learning_curve(step: int, steps: int, warm_up: float = 0.05) -> float:
+    """The share of the highest learning rate at a step: a linear warm-up, then a half cosine.
+
+    Args:
+        step: From 0.
+        steps: Of the whole run.
+        warm_up: Share of the steps that the warm-up takes.
+    """
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def make_optimizer(module: nn.Module, learning_rate: float, weight_decay: float) -> Any:
+    """AdamW over what is trained; vectors (norms, biases) do not decay."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+
+
+class Checkpoints:
+    """Where a run stands: trained weights, optimizer, schedule, random state and progress.
+
+    A checkpoint is a folder that appears under its name only when it is whole, so a run that is
+    killed at any moment continues from the one before. Frozen weights are not saved.
+
+    Args:
+        folder: Of the run.
+        parts: What has `state_dict` and `load_state_dict`, by name; of modules only what is
+            trained is kept.
+    """
+
+    def __init__(self, folder: Path, parts: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._parts = dict(parts)
+
+    def save(self, progress: Any) -> None:
+        """Writes a checkpoint, then drops the one before.
+
+        Args:
+            progress: A dataclass of plain values with the field `step`.
+        """
+        before = self._all()
+        final = self._folder / f"checkpoint-{progress.step:08d}"
+        unfinished = final.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for name, part in self._parts.items():
+            torch.save(_state(part), unfinished / f"{name}.pt")
+        torch.save(torch.get_rng_state(), unfinished / "random.pt")
+        (unfinished / "progress.json").write_text(json.dumps(asdict(progress)))
+        shutil.rmtree(final, ignore_errors=True)
+        unfinished.rename(final)
+        for old in before:
+            if old != final:
+                shutil.rmtree(old)
+
+    def load(self, progress: Any) -> bool:
+        """Restores the newest checkpoint into the parts and `progress`; False where none is."""
+        found = self._all()
+        if not found:
+            return False
+        newest = found[-1]
+        for name, part in self._parts.items():
+            state = torch.load(newest / f"{name}.pt", map_location="cpu", weights_only=True)
+            if isinstance(part, nn.Module):
+                unknown = part.load_state_dict(state, strict=False).unexpected_keys
+                if unknown:
+                    raise ValueError(f"{newest} is of another model: it has {unknown[0]}")
+            else:
+                part.load_state_dict(state)
+        torch.set_rng_state(torch.load(newest / "random.pt", weights_only=True))
+        for name, value in json.loads((newest / "progress.json").read_text()).items():
+            setattr(progress, name, value)
+        return True
+
+    def _all(self) -> list[Path]:
+        return sorted(p for p in self._folder.glob("checkpoint-*") if p.suffix != ".unfinished")
+
+
+def _state(part: Any) -> Any:
+    if not isinstance(part, nn.Module):
+        return part.state_dict()
+    trained = {name for name, parameter in part.named_parameters() if parameter.requires_grad}
+    return {name: value for name, value in part.state_dict().items() if name in trained}
+
+
+class Log:
+    """A run's metrics: `metrics.jsonl` and TensorBoard events; a progress bar on the terminal.
+
+    Args:
+        folder: Of the run.
+        steps: Of the whole run.
+        step: Where it starts; what an earlier try logged after that is dropped.
+        quiet: Write files only.
+    """
+
+    def __init__(self, folder: Path, steps: int, step: int = 0, *, quiet: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = folder / "metrics.jsonl"
+        kept = [row for row in read_metrics(self._path) if row["step"] <= step]
+        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self._path.open("a", buffering=1)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        self._task = self._bar.add_task(folder.name, total=steps, completed=step, said="")
+        self._bar.start()
+
+    def write(self, step: int, values: Mapping[str, float], show: Iterable[str] = ()) -> None:
+        """Logs values of a step.
+
+        Args:
+            step: From 1.
+            values: By name.
+            show: Names to put beside the progress bar.
+        """
+        row = {"step": step} | {name: round(float(v), 6) for name, v in values.items()}
+        self._file.write(json.dumps(row) + "\n")
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+        said = "  ".join(f"{name} {values[name]:.3f}" for name in show if name in values)
+        self._bar.update(self._task, completed=step, **({"said": said} if said else {}))
+
+    def close(self) -> None:
+        """Ends files and bar."""
+        self._file.close()
+        self._events.close()
+        self._bar.stop()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`; none where there is no file. A line cut short is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def save_model(model: Any, processor: Processor, folder: Path) -> None:
+    """Writes model (or adapter) and processor; the folder appears, or is replaced, whole."""
+    unfinished, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    for leftover in (unfinished, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    processor.save(unfinished)
+    if folder.exists():
+        folder.rename(old)
+    unfinished.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
