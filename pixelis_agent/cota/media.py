@@ -1,0 +1,32 @@
+"""Images of a corpus: stored by the digest of their pixels, as they were before enlargement."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from PIL import Image
+
+
+def image_digest(image: Image.Image) -> str:
+    """32 hex digits over the size and the RGB pixels; another encoding changes nothing."""
+    digest = hashlib.sha256(f"{image.width}x{image.height}".encode("ascii"))
+    digest.update(image.convert("RGB").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def store_image(folder: Path, image: Image.Image) -> str:
+    """Writes an image once, lossless; returns its file in `folder`, `media/ab/abcd....webp`."""
+    digest = image_digest(image)
+    name = f"media/{digest[:2]}/{digest}.webp"
+    path = folder / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes may write the same image; whoever comes last replaces equal bytes.
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        # The quickest setting: the best one saves a quarter of the bytes and takes eight times
+        # as long.
+        image.convert("RGB").save(unfinished, "WEBP", lossless=True, quality=0, method=0)
+        unfinished.replace(path)
+    return name
