@@ -14,14 +14,6 @@ from pixelis_agent.spans import WRITTEN, Label
 
 Tensor = torch.Tensor
 
-LABEL_WEIGHTS: dict[Label, float] = {
-    Label.THOUGHT: 1.0,
-    Label.OP: 2.0,
-    Label.ARGUMENT: 2.0,
-    Label.ANSWER: 1.0,
-}
-"""How much a token of each kind counts in imitation: what acts counts twice."""
-
 
 def token_weights(labels: Tensor, learn: Tensor, weights: Mapping[Label, float]) -> Tensor:
     """The weight of every token in the imitation loss, float32 (B, T).

@@ -32,6 +32,15 @@ WRITTEN = frozenset({Label.THOUGHT, Label.OP, Label.ARGUMENT, Label.ANSWER})
 """Labels of tokens that the model wrote."""
 
 
+LABEL_WEIGHTS: dict[Label, float] = {
+    Label.THOUGHT: 1.0,
+    Label.OP: 2.0,
+    Label.ARGUMENT: 2.0,
+    Label.ANSWER: 1.0,
+}
+"""How much a token of each kind counts in imitation: what acts counts twice."""
+
+
 class Span(NamedTuple):
     """Characters `start` up to `end` of a turn."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -14,6 +15,16 @@ import torch
 from torch import nn
 
 from pixelis_agent.models.processor import Processor
+
+
+def one_thread() -> None:
+    """Torch computes on one thread, unless the environment says otherwise.
+
+    On a machine that does something else too, two threads wait for each other: the same step took
+    25 times as long. More cores are used by more processes.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def learning_curve(step: int, steps: int, warm_up: float = 0.05) -> float:

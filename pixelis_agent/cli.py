@@ -1,0 +1,118 @@
+"""The command `pixelis`: one subcommand a phase, each with the fields of its settings as options.
+
+Only what a subcommand needs is imported, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        help: One line about it.
+        config: "module:dataclass" of its settings.
+        run: "module:function" that takes the settings and returns a JSON-able mapping.
+    """
+
+    help: str
+    config: str
+    run: str
+
+
+COMMANDS = {
+    "cota": Command(
+        "write chain-of-thought-action traces from the oracle",
+        "pixelis_agent.cota.generate:CotaConfig",
+        "pixelis_agent.cota.generate:run",
+    ),
+    "sft": Command(
+        "phase 1: fine-tune a model on traces",
+        "pixelis_agent.config:SFTConfig",
+        "pixelis_agent.sft:train",
+    ),
+    "eval": Command(
+        "play held-out tasks and score a policy",
+        "pixelis_agent.evaluate:EvalConfig",
+        "pixelis_agent.evaluate:run",
+    ),
+}
+
+# What a user can mend: their input, a file that is not there, a package that is not installed.
+_THEIRS = (ValueError, OSError, ImportError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand.
+
+    Args:
+        argv: Without the program's name; default: the command line's.
+
+    Returns:
+        0 = done, 1 = failed, 2 = bad usage or input.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"error: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    as_json = "--json" in rest
+    rest = [word for word in rest if word != "--json"]
+    command = COMMANDS[name]
+    import tyro
+
+    try:
+        config = tyro.cli(
+            _load(command.config),
+            args=rest,
+            prog=f"pixelis {name}",
+            description=f"{command.help.capitalize()}. With --json the result is the last line.",
+        )
+    except SystemExit as stop:  # tyro has said what is wrong, or printed help
+        return 0 if stop.code in (0, None) else 2
+    except ImportError as error:
+        return _say(error)
+    try:
+        result = _load(command.run)(config)
+    except _THEIRS as error:
+        return _say(error)
+    except KeyboardInterrupt:
+        print("stopped; run it again to continue", file=sys.stderr)
+        return 1
+    if as_json:
+        print(json.dumps(result))
+    return 0
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _say(error: BaseException) -> int:
+    hint = ""
+    if isinstance(error, ImportError):
+        hint = '\nThe agent needs its extra: pip install "pixelis[agent]"'
+    print(f"error: {error}{hint}", file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: pixelis COMMAND [options]", "", *lines, "", "pixelis COMMAND --help"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
