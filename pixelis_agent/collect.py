@@ -1,0 +1,376 @@
+"""Rollouts of many episodes at once, each at its own pace.
+
+The policy is asked about whichever episodes are ready; meanwhile worker processes carry out the
+turns of others and make the tasks of the next ones. What an episode comes to depends on the
+environment's arguments, its index, the seed and the policy, not on timing; only the order in which
+episodes are yielded does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future
+from concurrent.futures import wait as wait_futures
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_connections
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+from pixelis_agent.flight import Flight, Flown
+from pixelis_agent.policies.base import Episode, Policy, Turn
+from pixelis_agent.workers import (
+    Begin,
+    Begun,
+    Died,
+    Ending,
+    Failed,
+    Host,
+    LocalWorker,
+    Play,
+    Reply,
+    WorkerProcess,
+    unpack,
+)
+from pixelis_env.metrics.pointing import Aim
+from pixelis_env.trace import Step, Trace
+
+PATIENCE = 0.02
+"""Seconds without news after which the policy is asked about fewer episodes than a batch."""
+
+_GLANCE = 0.01
+"""Seconds between looks at turns that are being written elsewhere."""
+
+
+class RolloutError(RuntimeError):
+    """An environment failed, or its process died.
+
+    Attributes:
+        indices: The tasks that it was at.
+    """
+
+    def __init__(self, message: str, indices: Sequence[int]) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)
+
+
+@runtime_checkable
+class AsyncPolicy(Protocol):
+    """A policy whose turns are written elsewhere, so that no episode waits for another's turn."""
+
+    name: str
+    needs_oracle: bool
+
+    def submit(self, episode: Episode) -> Future[Turn]:
+        """Begins to write the next turn of an episode."""
+        ...
+
+    def finish(self, episode: Episode) -> None:
+        """As of `Policy`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished episode.
+
+    Attributes:
+        position: Where its index stands in `indices`: sort by it.
+        episode: What the policy saw and wrote.
+        task_id: The task's id.
+        task_type: The question type.
+        score: 0..1; None where the task has no known answer.
+        reward: The sum over steps.
+        steps: What was done and what came of it.
+        aims: Where its calls pointed; empty where the task has no truth.
+        oracle_ops: The operations of oracle chains that solve it, without the answer: of the one
+            that sees everything and, where it can, of one that saw the overview only.
+        trace: Its trace, if asked for.
+        env_seconds: Spent in the environment, its reset included.
+        policy_seconds: Its share of the time that the policy took.
+    """
+
+    position: int
+    episode: Episode
+    task_id: str
+    task_type: str
+    score: float | None
+    reward: float
+    steps: tuple[Step, ...]
+    aims: tuple[Aim, ...]
+    oracle_ops: tuple[tuple[str, ...], ...]
+    trace: Trace | None
+    env_seconds: float
+    policy_seconds: float
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the policy wrote."""
+        return sum(turn.n_tokens for turn in self.episode.turns)
+
+
+class Collector:
+    """Environments that episodes are played in, kept from one round of rollouts to the next.
+
+    Worker processes are spawned, as `multiprocessing` does it: a script that uses them keeps its
+    own work under ``if __name__ == "__main__":``. Use as a context manager, or `close` it.
+
+    Args:
+        env_id: A registered environment, e.g. `"Pixelis-v0"`.
+        env_kwargs: Its keyword arguments; `workers` > 0 needs them to pickle.
+        workers: Worker processes; 0 plays in this one.
+        envs_per_worker: Environments in each; a room that is played takes about 40 MB.
+
+    Attributes:
+        size: How many tasks the source has; None: one for every index in 0..2**62-1.
+
+    Raises:
+        ValueError: A number out of range, or arguments that the environment does not take.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        env_kwargs: Mapping[str, Any] | None = None,
+        *,
+        workers: int = 2,
+        envs_per_worker: int = 4,
+    ) -> None:
+        if workers < 0:
+            raise ValueError(f"workers must be 0 (this process) or more, not {workers}")
+        if envs_per_worker < 1:
+            raise ValueError(f"envs_per_worker must be at least 1, not {envs_per_worker}")
+        self.env_id = env_id
+        self._env_kwargs = dict(env_kwargs or {})
+        self._n_workers, self._slots = workers, envs_per_worker
+        # Also with workers: wrong arguments are refused here, before anything is spawned.
+        self._host = Host(env_id, self._env_kwargs, envs_per_worker if workers == 0 else 1)
+        self.size = self._host.size
+        self._local = LocalWorker(self._host)
+        self._workers: list[WorkerProcess] = []
+
+    def __enter__(self) -> Collector:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the worker processes and closes the environments."""
+        self._stop_workers()
+        self._host.close()
+
+    def run(
+        self,
+        policy: Policy | AsyncPolicy,
+        indices: Iterable[int],
+        *,
+        batch: int = 16,
+        seed: int = 0,
+        traces: bool = False,
+        lockstep: bool = False,
+    ) -> Iterator[Finished]:
+        """Plays one episode of each task, as many at once as there are environments.
+
+        Args:
+            policy: Who plays. An `AsyncPolicy` is asked about each episode as it becomes ready.
+            indices: The tasks; taken as there is room, so it may be endless. An index that comes
+                again is played again, with another seed.
+            batch: At the most so many episodes are given to `policy.act` at once.
+            seed: From which each episode's own is made.
+            traces: Whether to make traces.
+            lockstep: Always ask about the first `batch` episodes that are unfinished, waiting for
+                all of them: then the batches too are the same in every run, to the last bit of a
+                policy whose arithmetic depends on who else is in the batch. Slower. With fewer
+                environments than `batch`, they are the batch.
+
+        Yields:
+            Episodes as they end.
+
+        Raises:
+            RolloutError: An environment failed, or a worker died.
+            ValueError: `batch` or `seed` out of range.
+        """
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {seed}")
+        self._start_workers()
+        flight = Flight(seed)
+        homes = range(max(self._n_workers, 1))
+        flight.free.extend((worker, slot) for slot in range(self._slots) for worker in homes)
+        rest = iter(indices)
+        try:
+            yield from self._fly(policy, flight, rest, batch, traces, lockstep)
+        finally:
+            for play in flight.plays.values():
+                policy.finish(play.episode)
+            if flight.plays:
+                # What they are still at would come back in the next run.
+                self._local.clear()
+                self._stop_workers()
+
+    def _fly(
+        self,
+        policy: Policy | AsyncPolicy,
+        flight: Flight,
+        rest: Iterator[int],
+        batch: int,
+        traces: bool,
+        lockstep: bool,
+    ) -> Iterator[Finished]:
+        self._fill(policy, flight, rest, traces)
+        while flight.plays:
+            if isinstance(policy, AsyncPolicy):
+                self._submit(policy, flight)
+                news = self._news(flight, _GLANCE)
+            else:
+                due = flight.due(batch, lockstep)
+                news = None if due else self._news(flight, None if lockstep else PATIENCE)
+                if news is None:
+                    self._act(policy, due or flight.ready()[:batch], flight)
+            finished = None if news is None else self._take(news, flight)
+            if finished is not None:
+                policy.finish(finished.episode)
+                # First, so that the next task is made while the caller looks at this episode.
+                self._fill(policy, flight, rest, traces)
+                yield finished
+
+    def _fill(
+        self, policy: Policy | AsyncPolicy, flight: Flight, rest: Iterator[int], traces: bool
+    ) -> None:
+        """Begins an episode in every free seat."""
+        while flight.free and (index := next(rest, None)) is not None:
+            play = flight.begin(index, self._host.tools)
+            self._send(play, Begin(play.slot, index, policy.needs_oracle, traces), flight)
+
+    def _act(self, policy: Policy, plays: Sequence[Flown], flight: Flight) -> None:
+        """Asks the policy about some episodes and sends what it wrote."""
+        if not plays:
+            return
+        started = time.perf_counter()
+        turns = policy.act([play.episode for play in plays])
+        share = (time.perf_counter() - started) / len(plays)
+        for play, turn in zip(plays, turns, strict=True):
+            self._play(play, turn, share, flight)
+
+    def _submit(self, policy: AsyncPolicy, flight: Flight) -> None:
+        """Asks the policy about every episode that is ready, and sends the turns that are done."""
+        for play in list(flight.plays.values()):
+            if play.ready:
+                play.ready, play.asked_at = False, time.perf_counter()
+                play.future = policy.submit(play.episode)
+            if play.future is not None and play.future.done():
+                turn, play.future = play.future.result(), None
+                self._play(play, turn, time.perf_counter() - play.asked_at, flight)
+
+    def _play(self, play: Flown, turn: Turn, seconds: float, flight: Flight) -> None:
+        play.ready = False
+        play.episode.turns.append(turn)
+        play.policy_seconds += seconds
+        self._send(play, Play(play.slot, turn.text), flight)
+
+    def _send(self, play: Flown, request: Begin | Play, flight: Flight) -> None:
+        if not self._workers:
+            self._local.send(request)
+            return
+        try:
+            self._workers[play.worker].send(request)
+        except Died as error:
+            raise self._death(play.worker, error, flight) from None
+
+    def _news(self, flight: Flight, timeout: float | None) -> tuple[int, Reply] | None:
+        """The next reply and whose it is; None where none came within `timeout` seconds."""
+        if not self._workers:
+            reply = self._local.receive()
+            if reply is None and timeout is not None:
+                futures = [play.future for play in flight.plays.values() if play.future]
+                wait_futures(futures, timeout, return_when=FIRST_COMPLETED)
+            return None if reply is None else (0, reply)
+        connections = [worker.connection for worker in self._workers]
+        for connection in wait_connections(connections, timeout):
+            number = connections.index(connection)  # type: ignore[arg-type]
+            try:
+                return number, self._workers[number].receive()
+            except Died as error:
+                raise self._death(number, error, flight) from None
+        return None
+
+    def _take(self, news: tuple[int, Reply], flight: Flight) -> Finished | None:
+        """Books a reply; the finished episode where it ended one."""
+        worker, reply = news
+        play = flight.seats[worker, reply.slot]
+        if isinstance(reply, Failed):
+            raise RolloutError(
+                f"task {play.episode.index} of {self.env_id} failed after "
+                f"{len(play.episode.turns)} turns: {reply.error}\n\n{reply.where}",
+                [play.episode.index],
+            )
+        play.env_seconds += reply.seconds
+        play.episode.observations.append(unpack(reply.observation))
+        if isinstance(reply, Begun):
+            play.task_id, play.task_type = reply.task_id, reply.task_type
+            play.episode.oracle = reply.oracle
+        else:
+            play.reward += reply.reward
+            if reply.end is not None:
+                flight.end(play)
+                return _finished(play, reply.end)
+        play.ready = True
+        return None
+
+    def _death(self, worker: int, error: Died, flight: Flight) -> RolloutError:
+        indices = [p.episode.index for p in flight.plays.values() if p.worker == worker]
+        held = ", ".join(map(str, indices))
+        return RolloutError(f"worker {worker}, which held the tasks {held}, {error}", indices)
+
+    def _start_workers(self) -> None:
+        while len(self._workers) < self._n_workers:
+            self._workers.append(WorkerProcess(self.env_id, self._env_kwargs, self._slots))
+
+    def _stop_workers(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        self._workers = []
+
+
+def collect(
+    policy: Policy | AsyncPolicy,
+    env_id: str,
+    indices: Iterable[int],
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    workers: int = 2,
+    envs_per_worker: int = 4,
+    batch: int = 16,
+    seed: int = 0,
+    traces: bool = False,
+    lockstep: bool = False,
+) -> Iterator[Finished]:
+    """Plays one episode of each task; see `Collector` and its `run`, which this calls once."""
+    with Collector(env_id, env_kwargs, workers=workers, envs_per_worker=envs_per_worker) as own:
+        yield from own.run(
+            policy, indices, batch=batch, seed=seed, traces=traces, lockstep=lockstep
+        )
+
+
+def _finished(play: Flown, end: Ending) -> Finished:
+    return Finished(
+        position=play.position,
+        episode=play.episode,
+        task_id=play.task_id,
+        task_type=play.task_type,
+        score=end.score,
+        reward=play.reward,
+        steps=end.steps,
+        aims=end.aims,
+        oracle_ops=end.oracle_ops,
+        trace=end.trace,
+        env_seconds=play.env_seconds,
+        policy_seconds=play.policy_seconds,
+    )
