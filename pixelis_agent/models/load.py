@@ -13,9 +13,7 @@ TINY = "pixelis-tiny"
 
 # Every linear layer of the language model's blocks, in any of the Qwen-VL families; the vision
 # tower has other names or another prefix and stays as it is.
-LORA_TARGETS = (
-    r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-)
+LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 @dataclass(frozen=True)
