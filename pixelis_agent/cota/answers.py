@@ -131,7 +131,7 @@ def _stretch(evidence: Sequence[tuple[str, str, Evidence]]) -> tuple[float, floa
 def _direction(
     task: Task, evidence: Sequence[tuple[str, str, Evidence]], rng: Generator
 ) -> Conclusion:
-    name, _, measured = evidence[-1]
+    measured = evidence[-1][2]
     if not isinstance(measured, Measurement):
         raise Unanswered("no path")
     moved, growth = measured.values.get("displacement_px"), measured.values.get("growth")
@@ -143,8 +143,10 @@ def _direction(
     else:
         seen = way = "right" if across > 0 else "left"
     letter = _letter(task, way)
-    facts = {"moved": f"({across:.4g}, {down:.4g})", "growth": f"{growth:.4g}"}
-    return _say(rng, _WAY, name=name, seen=seen, way=way, letter=letter, **facts), letter
+    facts = {"moved": f"({across:.4g}, {down:.4g})", "growth": f"{growth:.4g}", "letter": letter}
+    if seen == way:
+        return _say(rng, _ASIDE, seen=seen, **facts), letter
+    return _say(rng, _WAY, seen=seen, way=way, **facts), letter
 
 
 def _order(task: Task, evidence: Sequence[tuple[str, str, Evidence]], rng: Generator) -> Conclusion:
@@ -229,6 +231,11 @@ _WAY = (
     "Displacement {moved}, growth {growth}: it moves {seen}, that is {way}, {letter}.",
     "It is displaced by {moved}, mostly {seen}: {way}, {letter}.",
     "{moved} px with growth {growth} is mostly {seen}: {way}, so {letter}.",
+)
+_ASIDE = (
+    "Displacement {moved}, growth {growth}: it moves to the {seen}, {letter}.",
+    "It is displaced by {moved}, mostly to the {seen}: {letter}.",
+    "{moved} px with growth {growth} is mostly to the {seen}, so {letter}.",
 )
 _ORDER = (
     "In order of time: {told}. That is {letter}.",

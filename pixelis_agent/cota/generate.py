@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -28,6 +28,9 @@ from pixelis_env.env import PixelisEnv
 from pixelis_env.observation import overview_indices
 from pixelis_env.tasks import Task, TaskSource
 from pixelis_env.wrappers import ToolCall
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SLOT_INDICES = 64
 """Indices that one slot of a corpus may try until a task gives its episodes."""
@@ -91,15 +94,26 @@ class Tally:
 
 
 def run(config: CotaConfig) -> dict[str, Any]:
-    """Writes the corpus; see `generate` for its progress.
+    """Writes the corpus, with a progress bar and the yields on stderr.
 
     Returns:
-        `records`, and by type `kept`, `dropped` (by reason) and `seconds_an_episode`.
+        `out`, `records`, and for each type and level `kept`, `with_repairs` (episodes that have
+        a step not to be imitated), `dropped` (attempts, by reason) and `seconds_an_episode` of one
+        processor.
 
     Raises:
         ValueError: The configuration is out of range, or the folder holds another corpus.
     """
-    return summary(list(generate(config)), config)
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    shards = track(
+        generate(config), "shards", total=-(-config.episodes // config.shard), console=console
+    )
+    result = summary(list(shards), config)
+    console.print(table(result))
+    return result
 
 
 def generate(config: CotaConfig) -> Iterator[dict[str, Any]]:
@@ -175,7 +189,7 @@ def _slot(
             shared = story.task.type in SEARCHED
             looks = _generator("looks", config.seed, index, 0 if shared else variant)
             reason = write_episode(story, looks, words)
-            if reason is None and story.score < LEAST_SCORE[story.task.metric]:
+            if reason is None and (story.score or 0.0) < LEAST_SCORE[story.task.metric]:
                 reason = "a wrong answer"
             if reason is not None:
                 tally.dropped[reason] += 1
@@ -279,6 +293,18 @@ def summary(shards: Sequence[dict[str, Any]], config: CotaConfig) -> dict[str, A
         "records": sum(shard["records"] for shard in shards),
         "types": total,
     }
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The yields of a corpus (what `run` returns), to be printed."""
+    from rich.table import Table
+
+    rows = Table("type, level", "kept", "with repairs", "s an episode", "dropped")
+    for name, row in result["types"].items():
+        dropped = ", ".join(f"{count} {reason}" for reason, count in row["dropped"].items())
+        numbers = (row["kept"], row["with_repairs"], row["seconds_an_episode"])
+        rows.add_row(name, *map(str, numbers), dropped)
+    return rows
 
 
 def _plain(tallies: dict[str, Tally]) -> dict[str, Any]:

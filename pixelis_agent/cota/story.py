@@ -55,7 +55,7 @@ class Story:
         base = env.unwrapped
         assert isinstance(base, PixelisEnv)
         self.env, self.base = env, base
-        self.score = 0.0
+        self.score: float | None = None
         self.over = False
         self._folder, self._boxes = folder, boxes
         self._shown: list[tuple[int, ImageRef]] = []
@@ -93,7 +93,7 @@ class Story:
         Returns:
             The evidence that it gave, a `ToolError` for an invalid one.
         """
-        text = f"{thought} <tool_call>{json.dumps(call, ensure_ascii=False)}</tool_call>"
+        text = f"{thought} <tool_call>{json.dumps(call, ensure_ascii=False)}</tool_call>".lstrip()
         arguments = call["arguments"]
         span = arguments.get("span")
         turn = AssistantTurn(
@@ -118,7 +118,7 @@ class Story:
             ToolTurn(text=observation["text"], images=self._keep(images, observation))
         )
         self.over = truncated
-        self.score = info.get("score", self.score)
+        self.score = info.get("score")
         return info["evidence"]
 
     def act(
@@ -129,10 +129,10 @@ class Story:
 
     def answer(self, thought: str, text: str) -> None:
         """Writes the answer, which ends the episode."""
-        said = f"{thought} <answer>{text}</answer>"
+        said = f"{thought} <answer>{text}</answer>".lstrip()
         self.turns.append(AssistantTurn(text=said, op="answer"))
         _, _, _, _, info = self.env.step(said)
-        self.over, self.score = True, info["score"]
+        self.over, self.score = True, info.get("score")
 
     def box(self, aim: Aim) -> Box | None:
         """The true box of a target in a frame, source px; None where it does not show."""
@@ -141,8 +141,8 @@ class Story:
             self._boxes[aim] = self.task.truth.box(aim.k, aim.frame)
         return self._boxes[aim]
 
-    def record(self, name: str, variant: int, level: int, trace: str) -> Record:
-        """The whole episode."""
+    def record(self, name: str, variant: int, level: int, trace: str | None) -> Record:
+        """The whole episode; see `Record` for the arguments."""
         header = self.base.trace().header
         return Record(
             id=name,

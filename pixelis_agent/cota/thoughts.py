@@ -185,8 +185,8 @@ _NEVER = (
     "It does not show in that span; search all of it.",
 )
 _UNSUITED = (
-    "Without a crop the text is mixed up; zoom in first.",
-    "The whole frame is too coarse to read; zoom in first.",
+    "That may be the text of anything in the frame; zoom in first.",
+    "Whose text that is cannot be told; zoom in first.",
 )
 _BACKGROUND = (
     "That colour includes what is behind the {name}; outline it first.",
