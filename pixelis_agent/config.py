@@ -46,7 +46,7 @@ class SFTConfig:
     direct: bool = False
     epochs: int = 3
     batch: int = 16
-    micro_batch: int = 8
+    micro_batch: int = 4
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

@@ -84,14 +84,13 @@ class Batch:
     pixels: dict[str, Any]
 
     def inputs(self) -> dict[str, Any]:
-        """Keyword arguments of the model."""
+        """Keyword arguments of the model.
+
+        No mask: a causal model's tokens never look at the padding to their right, and attention
+        without a mask takes two thirds of the time.
+        """
         positions = self.position_ids if len(self.position_ids) == 3 else self.position_ids[0]
-        return {
-            "input_ids": self.input_ids,
-            "attention_mask": self.attention_mask,
-            "position_ids": positions,
-            **self.pixels,
-        }
+        return {"input_ids": self.input_ids, "position_ids": positions, **self.pixels}
 
 
 def make_batch(
@@ -119,7 +118,8 @@ def make_batch(
         return torch.tensor(padded, dtype=dtype, device=device)
 
     positions = [token_positions(model, processor, rollout) for rollout in rollouts]
-    position_ids = torch.zeros((len(positions[0]), len(rollouts), length), dtype=torch.int64)
+    # Padding counts on: positions that begin anew would be taken for another sequence.
+    position_ids = torch.arange(length).repeat(len(positions[0]), len(rollouts), 1)
     for row, position in enumerate(positions):
         position_ids[:, row, : position.shape[1]] = position
     return Batch(
