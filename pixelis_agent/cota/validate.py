@@ -34,6 +34,7 @@ from pixelis_agent.cota.record import (
 from pixelis_agent.images import read_picture
 from pixelis_env.env import PixelisEnv
 from pixelis_env.replay import replay
+from pixelis_env.tools.cache import RESULTS
 from pixelis_env.trace import Trace, TraceError
 from pixelis_env.wrappers import ToolCall
 
@@ -183,17 +184,13 @@ def _check_image(
 
 
 def _play(records: list[Record], folder: Path) -> Iterator[tuple[Record, str | None]]:
-    """Replays the traces of one task's records, then the records' own words."""
+    """Plays one task's records again; each with what is wrong, or None."""
     first = records[0]
     env = ToolCall(gym.make(first.env_id, **first.env_kwargs))
     for record in records:
         assert record.trace is not None
         try:
-            trace = Trace.load(folder / record.trace)
-            report = replay(trace, env=env)
-            if not report.ok:
-                raise _Wrong(str(report))
-            _speak(record, trace, env)
+            _speak(record, Trace.load(folder / record.trace), env)
         except (TraceError, CorpusError, _Wrong) as wrong:
             yield record, str(wrong)
             continue
@@ -206,13 +203,13 @@ def _speak(record: Record, trace: Trace, env: ToolCall) -> None:
     base = env.unwrapped
     assert isinstance(base, PixelisEnv)
     header = trace.header
-    if (header.env_id, header.kwargs, header.index) != (
-        record.env_id,
-        record.env_kwargs,
-        record.index,
-    ):
+    task = header.env_id, header.kwargs, header.index
+    if task != (record.env_id, record.env_kwargs, record.index):
         raise _Wrong("its trace is of another environment or task")
+    RESULTS.clear()  # what was computed once must not be compared with itself
     observation, _ = env.reset(options={"index": record.index})
+    if base.trace().header.media_digest != header.media_digest:
+        raise _Wrong(str(replay(trace, env=env)))
     for number, turn in enumerate(record.turns):
         if isinstance(turn, AssistantTurn):
             observation, _, _, _, _ = env.step(turn.text)
@@ -226,10 +223,13 @@ def _speak(record: Record, trace: Trace, env: ToolCall) -> None:
         pixels = [read_picture(image).tobytes() for image in stored["images"]]
         if pixels != [image.tobytes() for image in observation["images"]]:
             raise _Wrong(f"the images of turn {number} are others")
-    if base.steps != trace.steps:
-        raise _Wrong("its words are other actions than those of its trace")
-    if base.trace().score != record.score:
-        raise _Wrong(f"its score is {base.trace().score}, not {record.score}")
+    steps, score = base.steps, base.trace().score
+    if steps != trace.steps:
+        # Either the trace does not play out the same, or it is not of these words.
+        report = replay(trace, env=env)
+        raise _Wrong("its words are other actions than its trace's" if report.ok else str(report))
+    if score != record.score:
+        raise _Wrong(f"its score is {score}, not {record.score}")
 
 
 def _near(was: list[float], now: list[float]) -> bool:
