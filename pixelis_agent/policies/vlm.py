@@ -21,6 +21,7 @@ from pixelis_agent.dialogue import Dialogue
 from pixelis_agent.models.batch import base_model, next_token_scores, token_positions
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.base import Episode, Turn
+from pixelis_agent.policies.grammar import TurnGrammar, Turning
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.spans import label_tokens
 
@@ -54,6 +55,8 @@ class VLMPolicy:
         temperature: Of sampling; 0 takes the likeliest token.
         top_p: Sample among the likeliest tokens that together have this probability, 0..1.
         max_new_tokens: The longest turn, tokens.
+        grammar: Let only turns be written that parse (needs the extra `grammar`). Log-probabilities
+            stay those of the model alone.
         name: What tables call it.
 
     Raises:
@@ -70,6 +73,7 @@ class VLMPolicy:
         temperature: float = 0.0,
         top_p: float = 1.0,
         max_new_tokens: int = 256,
+        grammar: bool = False,
         name: str = "vlm",
     ) -> None:
         if temperature < 0:
@@ -84,6 +88,8 @@ class VLMPolicy:
         self._temperature = temperature
         self._top_p = top_p
         self._max_new_tokens = max_new_tokens
+        self._constrained = grammar
+        self._grammar: TurnGrammar | None = None
 
     def act(self, episodes: Sequence[Episode]) -> list[Turn]:
         """The next turn of each episode; see `Policy.act`. Extends each episode's rollout."""
@@ -162,6 +168,7 @@ class VLMPolicy:
         written: list[list[int]] = [[] for _ in episodes]
         log_probs: list[list[float]] = [[] for _ in episodes]
         active = np.ones(rows, bool)
+        turnings = self._begin_turns(episodes)
         for step in range(self._max_new_tokens):
             hidden = base_model(self.model)(
                 **inputs,
@@ -173,11 +180,15 @@ class VLMPolicy:
             scores = next_token_scores(
                 self.model, self.processor, hidden[:, -1], self._temperature or 1.0
             )
-            tokens, chosen = self._choose(scores.cpu().numpy(), [s.rng for s in states], active)
+            likely = scores.cpu().numpy()
+            tokens = np.full(rows, self.processor.pad_id)
             for row in np.flatnonzero(active):
-                written[row].append(int(tokens[row]))
-                log_probs[row].append(float(chosen[row]))
-                active[row] = int(tokens[row]) not in self.processor.end_ids
+                turning = turnings[row] if turnings else None
+                token = self._choose(likely[row], states[row].rng, turning)
+                tokens[row] = token
+                written[row].append(token)
+                log_probs[row].append(float(likely[row, token]))
+                active[row] = token not in self.processor.end_ids
             if not active.any() or step + 1 == self._max_new_tokens:
                 break
             inputs = {"input_ids": torch.tensor(tokens)[:, None].to(device)}
@@ -188,28 +199,35 @@ class VLMPolicy:
         self._unstack(cache, mask, states)
         return list(zip(written, log_probs, strict=True))
 
-    def _choose(
-        self, scores: NDArray[Any], rngs: Sequence[Generator], active: NDArray[np.bool_]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Tokens and their log-probabilities, (B,) each, from scores (B, vocabulary)."""
-        if self._temperature == 0:
-            tokens = scores.argmax(-1)
-        else:
-            tokens = np.zeros(len(scores), np.int64)
-            for row in np.flatnonzero(active):
-                # Gumbel's trick: the likeliest token after noise is a sample.
-                noise = rngs[row].gumbel(size=scores.shape[1])
-                tokens[row] = int(
-                    np.argmax(np.where(self._kept(scores[row]), scores[row], -np.inf) + noise)
-                )
-        return tokens, np.take_along_axis(scores, tokens[:, None], 1)[:, 0]
+    def _begin_turns(self, episodes: Sequence[Episode]) -> list[Turning]:
+        """The grammar's state for each episode; none without a grammar."""
+        if not self._constrained:
+            return []
+        if self._grammar is None:
+            self._grammar = TurnGrammar(self.processor, episodes[0].tools)
+        return [self._grammar.begin() for _ in episodes]
+
+    def _choose(self, scores: NDArray[Any], rng: Generator, turning: Turning | None) -> int:
+        """The next token of one episode, from scores (vocabulary,)."""
+        if turning is not None:
+            scores = np.where(turning.allowed(len(scores)), scores, -np.inf)
+        if self._temperature > 0:
+            # Gumbel's trick: the likeliest token after noise is a sample.
+            noisy = scores + rng.gumbel(size=len(scores))
+            scores = np.where(self._kept(scores), noisy, -np.inf)
+        token = int(scores.argmax())
+        if turning is not None:
+            turning.take(token)
+        return token
 
     def _kept(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
         """Which tokens top-p leaves to choose from, bool (vocabulary,)."""
         if self._top_p == 1:
             return np.ones(len(scores), bool)
         order = np.argsort(-scores, kind="stable")
-        before = np.cumsum(np.exp(scores[order])) - np.exp(scores[order])
+        shares = np.exp(scores[order] - scores.max())
+        shares /= shares.sum()
+        before = np.cumsum(shares) - shares
         kept = np.zeros(len(scores), bool)
         kept[order[before < self._top_p]] = True
         return kept

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +16,8 @@ from pixelis_agent.models.batch import make_batch, token_log_probs, token_positi
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.base import Episode
 from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_env.actions import OPS, ToolCallCodec
+from pixelis_env.errors import InvalidCall
 from pixelis_env.wrappers import ToolCall
 
 # What the environment hears in turn: a random model's own words are all invalid calls, which
@@ -111,3 +116,30 @@ def test_settings_out_of_range(
 ) -> None:
     with pytest.raises(ValueError, match=name):
         VLMPolicy(tiny, processor, **settings)
+
+
+def test_a_grammar_lets_only_turns_through_that_parse(
+    tiny: Any, processor: Processor, text_env: ToolCall
+) -> None:
+    """Even a random model's words are calls then; what it is sure of is left as it was."""
+    policy = VLMPolicy(tiny, processor, temperature=1.0, grammar=True, max_new_tokens=400)
+    observation, _ = text_env.reset(options={"index": 0})
+    episodes = [
+        Episode(index=k, seed=1, tools=text_env.tools(), observations=[observation])
+        for k in range(6)
+    ]
+    codec, whole = ToolCallCodec(), 0
+    for turn in policy.act(episodes):
+        call = re.search(r"<tool_call>(.*)</tool_call>$", turn.text, re.DOTALL)
+        answer = re.search(r"<answer>.+</answer>$", turn.text, re.DOTALL)
+        whole += bool(call or answer)
+        if call:
+            assert json.loads(call[1])["name"] in OPS
+            with contextlib.suppress(InvalidCall):  # a range, which no grammar can hold
+                assert codec.decode(call[1]).op in OPS
+    assert whole >= 3  # the others ran into the length limit, in the middle of a text
+    rollouts = [episode.rollout for episode in episodes]
+    batch = make_batch(tiny, processor, rollouts)
+    with torch.no_grad():
+        log_probs, _ = token_log_probs(tiny, processor, batch)
+    np.testing.assert_allclose(log_probs.numpy(), batch.log_probs.numpy(), atol=1e-5)
