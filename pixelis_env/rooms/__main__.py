@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signs=options.signs,
             details=options.details,
             movers=options.movers,
+            tags=options.tags,
             n_frames=options.n_frames,
         )
     except ValueError as error:
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shift", default="none", choices=SHIFTS, help="change of looks")
     parser.add_argument("--n-frames", type=int, help="at 10 frames a second; default: by level")
     parser.add_argument("--signs", type=int, default=2, help="signs with text on the walls")
+    parser.add_argument("--tags", type=int, default=2, help="small tags with a number on the walls")
     parser.add_argument("--details", type=int, default=3, help="small things to search for")
     parser.add_argument(
         "--movers", type=int, default=0, help="moving objects; with any, the camera stands still"

@@ -207,7 +207,10 @@ def weights(objects: Sequence[Placed], wanted: frozenset[int]) -> np.ndarray:
 
 def enough(objects: Sequence[Placed]) -> np.ndarray:
     """Apparent size (px) at which each object counts as well seen, (N,)."""
-    return np.array([58.0 if o.text else 12.0 if o.mount == "top" else 40.0 for o in objects])
+    least = {"sign": 58.0, "tag": 24.0}
+    return np.array(
+        [least.get(o.category, 12.0 if o.mount == "top" else 40.0) for o in objects], float
+    )
 
 
 def walk_camera(

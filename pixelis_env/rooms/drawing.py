@@ -20,6 +20,28 @@ _PALETTES: tuple[tuple[RGB, ...], ...] = (
 )
 
 
+_SIGN_HEIGHT = 144
+"""Pixels of a sign's drawn face from top to bottom."""
+
+_FACE = 0.284 / 0.3
+"""Height of a sign's drawn face over the sign's."""
+
+
+@lru_cache(maxsize=256)
+def letter_height(item: Placed) -> float:
+    """Height of the capitals and digits on a sign or tag, m.
+
+    Raises:
+        ValueError: Nothing is written on the object.
+    """
+    if item.text is None or item.lettering is None:
+        raise ValueError(f"nothing is written on object {item.id}, a {item.category}")
+    width = round(_SIGN_HEIGHT * round(item.size[0], 2) / round(item.size[2], 2))
+    _, size = _typeset(item.text, item.lettering, width)
+    top = ImageFont.load_default(size).getbbox("0", anchor="ls")[1]
+    return item.size[2] * _FACE * -top / _SIGN_HEIGHT
+
+
 def draw_face(item: Placed) -> Picture:
     """The drawn face of a sign, poster, clock, screen, ..."""
     return _face(
@@ -84,19 +106,9 @@ def outdoors(pattern: int) -> Picture:
 
 def _sign(text: str, lettering: Lettering, aspect: float) -> Image.Image:
     """A sign's face; long texts break into two lines."""
-    height = 144
+    height = _SIGN_HEIGHT
     width = round(height * aspect)
-    shown = {"upper": text.upper(), "lower": text.lower(), "title": text.title()}.get(
-        lettering.case, text
-    )
-    words = shown.split()
-    lines = [shown]
-    if len(shown) > 12 and len(words) > 1:
-        cut = min(
-            range(1, len(words)),
-            key=lambda k: abs(len(" ".join(words[:k])) - len(" ".join(words[k:]))),
-        )
-        lines = [" ".join(words[:cut]), " ".join(words[cut:])]
+    lines, size = _typeset(text, lettering, width)
     image = Image.new("RGB", (width, height), lettering.paper)
     draw = ImageDraw.Draw(image)
     border = max(3, height // 36)
@@ -105,17 +117,6 @@ def _sign(text: str, lettering: Lettering, aspect: float) -> Image.Image:
         outline=lettering.ink,
         width=max(2, height // 60),
     )
-    room_x, room_y = width * 0.86, height * lettering.fill
-    size = 8.0
-    for trial in np.arange(8.0, 140.0, 2.0):
-        font = ImageFont.load_default(float(trial))
-        boxes = [draw.textbbox((0, 0), line, font=font, anchor="ls") for line in lines]
-        slanted = abs(lettering.slant) * trial
-        if max(b[2] - b[0] for b in boxes) + slanted > room_x:
-            break
-        if trial * (0.76 + 1.12 * (len(lines) - 1)) > room_y + (0.1 * height if lines[1:] else 0):
-            break
-        size = float(trial)
     font = ImageFont.load_default(size)
     ink = Image.new("L", (width, height), 0)
     pen = ImageDraw.Draw(ink)
@@ -134,6 +135,35 @@ def _sign(text: str, lettering: Lettering, aspect: float) -> Image.Image:
         )
     image.paste(Image.new("RGB", image.size, lettering.ink), mask=ink)
     return image
+
+
+def _typeset(text: str, lettering: Lettering, width: int) -> tuple[list[str], float]:
+    """The lines of a sign's face of `width` px, and the font size that fills it, px."""
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    height = _SIGN_HEIGHT
+    shown = {"upper": text.upper(), "lower": text.lower(), "title": text.title()}.get(
+        lettering.case, text
+    )
+    words = shown.split()
+    lines = [shown]
+    if len(shown) > 12 and len(words) > 1:
+        cut = min(
+            range(1, len(words)),
+            key=lambda k: abs(len(" ".join(words[:k])) - len(" ".join(words[k:]))),
+        )
+        lines = [" ".join(words[:cut]), " ".join(words[cut:])]
+    room_x, room_y = width * 0.86, height * lettering.fill
+    size = 8.0
+    for trial in np.arange(8.0, 140.0, 2.0):
+        font = ImageFont.load_default(float(trial))
+        boxes = [draw.textbbox((0, 0), line, font=font, anchor="ls") for line in lines]
+        slanted = abs(lettering.slant) * trial
+        if max(b[2] - b[0] for b in boxes) + slanted > room_x:
+            break
+        if trial * (0.76 + 1.12 * (len(lines) - 1)) > room_y + (0.1 * height if lines[1:] else 0):
+            break
+        size = float(trial)
+    return lines, size
 
 
 def _clock(pattern: int) -> Image.Image:

@@ -29,6 +29,12 @@ _SIGN_INKS = {
     "pink": (40, 12, 24),
 }
 
+_TAG_ASPECT = 1.65
+"""Width of a tag over its height: three digits fill it."""
+
+_TAG_GAP = 0.3
+"""Metres between a tag and the next: a zoom on one shows no other."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,6 +47,7 @@ class Plan:
         posters: Fewest and most posters and clocks.
         detail_scale: Size of search details relative to real ones.
         sign_width: Width range of signs, m.
+        tag_height: Height range of tags, m.
     """
 
     area: tuple[float, float] | None
@@ -49,17 +56,23 @@ class Plan:
     posters: tuple[int, int]
     detail_scale: float
     sign_width: tuple[float, float]
+    tag_height: tuple[float, float]
 
 
 PLANS = {
-    1: Plan((11.0, 17.0), (5, 7), (0, 2), (0, 1), 1.3, (0.85, 1.15)),
-    2: Plan((14.0, 25.0), (9, 13), (4, 7), (1, 2), 1.1, (0.6, 0.9)),
-    3: Plan(None, (8, 24), (6, 12), (1, 3), 1.0, (0.45, 0.75)),
+    1: Plan((11.0, 17.0), (5, 7), (0, 2), (0, 1), 1.3, (0.85, 1.15), (0.17, 0.21)),
+    2: Plan((14.0, 25.0), (9, 13), (4, 7), (1, 2), 1.1, (0.6, 0.9), (0.15, 0.19)),
+    3: Plan(None, (8, 24), (6, 12), (1, 3), 1.0, (0.45, 0.75), (0.14, 0.18)),
 }
 
 
 def furnish(
-    rng: np.random.Generator, level: int, signs: int, details: int, roomy: float = 0.0
+    rng: np.random.Generator,
+    level: int,
+    signs: int,
+    details: int,
+    tags: int = 0,
+    roomy: float = 0.0,
 ) -> Layout:
     """Draw one layout.
 
@@ -68,17 +81,19 @@ def furnish(
         level: 1..3.
         signs: Wall signs with text to hang.
         details: Small things of unique category to put down.
+        tags: Small wall tags with a number to hang.
         roomy: 0..1: how much emptier to leave the floor.
 
     Returns:
-        The layout; it may hold fewer signs or details than asked when the walls or tops are full.
+        The layout; it may hold fewer signs, details or tags than asked when the walls or tops are
+        full.
     """
     plan = PLANS[level]
     if plan.area is None:
         area = float(np.clip(np.exp(rng.normal(np.log(17.5), 0.597)), 5.4, 48.0))
     else:
         area = float(rng.uniform(*plan.area))
-    area = max(area, 9.0) if signs + details > 2 or roomy else area
+    area = max(area, 9.0) if signs + details + tags > 2 or roomy else area
     aspect = float(rng.uniform(0.68, 1.0))
     wide, deep = round(math.sqrt(area / aspect), 2), round(math.sqrt(area * aspect), 2)
     if rng.random() < 0.5:
@@ -100,6 +115,8 @@ def furnish(
     want = max(3, round(want * (1 - 0.5 * roomy)))
     _stand(layout, theme.must, theme.may, want, details)
     _hang_signs(layout, plan, signs)
+    if tags:
+        _hang_tags(layout, plan, tags)
     _lay_details(layout, plan, details)
     taken = {o.category for o in layout.objects if o.category in DETAILS}
     _decorate(layout, plan, level, signs, taken)
@@ -176,6 +193,24 @@ def _hang_signs(layout: Layout, plan: Plan, signs: int) -> None:
             lettering=Lettering(ink=_SIGN_INKS[color], paper=paper),
         )
         layout.place_panel(item, 1.5, 1.72, 90)
+
+
+def _hang_tags(layout: Layout, plan: Plan, tags: int) -> None:
+    """Hang tags, each with its own paper colour and number, well apart."""
+    colors = KINDS["tag"].colors
+    papers = layout.rng.permutation(len(colors))
+    numbers = layout.rng.choice(np.arange(100, 1000), tags, replace=False)
+    for paper, number in zip(papers[:tags], numbers, strict=True):
+        color, high = colors[int(paper)], layout.uniform(*plan.tag_height)
+        item = replace(
+            layout.look("tag"),
+            size=(round(_TAG_ASPECT * high, 3), 0.012, round(high, 3)),
+            color=color,
+            rgb=COLORS[color],
+            text=str(int(number)),
+            lettering=Lettering(ink=_SIGN_INKS[color], paper=COLORS[color]),
+        )
+        layout.place_panel(item, 1.15, 1.5, 90, gap=_TAG_GAP)
 
 
 def _lay_details(layout: Layout, plan: Plan, details: int) -> None:

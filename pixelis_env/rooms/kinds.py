@@ -138,6 +138,11 @@ KINDS: dict[str, Kind] = {
         ("white", "yellow", "red", "green", "blue", "orange", "black", "purple", "pink"),
         "panel",
     ),
+    "tag": Kind(
+        ("sign",),
+        ("white", "yellow", "red", "green", "blue", "orange", "black", "purple", "pink"),
+        "panel",
+    ),
     "poster": Kind(("poster",), ("black", "white", "brown", "gray"), "panel"),
     "clock": Kind(("clock",), ("black", "white", "red", "blue", "green", "yellow"), "panel"),
     "screen": Kind(("screen",), (), "panel"),

@@ -291,8 +291,13 @@ class Layout:
                 return self.objects[-1]
         return None
 
-    def place_panel(self, item: Placed, low: float, high: float, tries: int = 60) -> Placed | None:
-        """Hang a flat thing on a wall, its centre between two heights, facing inwards."""
+    def place_panel(
+        self, item: Placed, low: float, high: float, tries: int = 60, gap: float = 0.06
+    ) -> Placed | None:
+        """Hang a flat thing on a wall, its centre between two heights, facing inwards.
+
+        `gap` is how far it stays from all else at its height, m.
+        """
         for _ in range(tries):
             wall = int(self.rng.integers(4))
             length = self.wall_length(wall)
@@ -307,7 +312,7 @@ class Layout:
             box = hull(x, y, z, item.size, yaw)
             near = self.front(item, x, y, yaw, 0.7)
             near = (near[0], near[1], z - item.size[2] / 2, near[3], near[4], z + item.size[2] / 2)
-            if any(clash(near, other) or clash(box, other, 0.06) for other in self.hulls):
+            if any(clash(near, other) or clash(box, other, gap) for other in self.hulls):
                 continue
             if any(self._on_opening(o, wall, at, half, z, item.size[2] / 2) for o in self.openings):
                 continue

@@ -44,6 +44,7 @@ def make_scene(
     signs: int = 0,
     details: int = 0,
     movers: int = 0,
+    tags: int = 0,
     n_frames: int | None = None,
 ) -> Scene:
     """Draw a room, furnish it and walk a camera through it.
@@ -59,11 +60,12 @@ def make_scene(
         signs: Wall signs with text, 0..6, each of its own paper colour.
         details: Small things, 0..8, each the only one of its category in the room.
         movers: Moving objects, 0..4; the camera then stands and pans slowly.
+        tags: Small wall tags with a number, 0..6, each of its own paper colour.
         n_frames: Frames at 10 a second, 2..2000; None = the level's usual length.
 
     Returns:
-        The scene. It holds the signs, details and movers asked for; fewer only where forty layouts
-        in a row had no room for them.
+        The scene. It holds the signs, details, movers and tags asked for; fewer only where forty
+        layouts in a row had no room for them.
 
     Raises:
         ValueError: An argument out of its range; the message states the range.
@@ -73,6 +75,7 @@ def make_scene(
     _check("signs", signs, 0, 6)
     _check("details", details, 0, 8)
     _check("movers", movers, 0, 4)
+    _check("tags", tags, 0, 6)
     if n_frames is not None:
         _check("n_frames", n_frames, 2, 2000)
     if shift not in SHIFTS:
@@ -82,8 +85,8 @@ def make_scene(
         shot = replace(shot, n_frames=int(n_frames))
     if signs:
         shot = replace(shot, pitch=shot.pitch + SIGN_TILT)
-    key = (seed, level, signs, details, movers, shot.n_frames)
-    layout, camera, motions, wanted = _choose(key, shot)
+    key = (seed, level, signs, details, movers, shot.n_frames, *([tags] if tags else []))
+    layout, camera, motions, wanted = _choose(key, shot, tags)
     changed = _stream(*key, _tag(shift))
     if shift == "camera":
         layout = _drawing_from(layout, changed)
@@ -97,21 +100,22 @@ def make_scene(
 
 
 def _choose(
-    key: tuple[int, ...], shot: Shot
+    key: tuple[int, ...], shot: Shot, tags: int
 ) -> tuple[Layout, Camera, tuple[Motion, ...], frozenset[int]]:
     """The first layout that holds what was asked for and can be seen well, or the best of some."""
-    _, level, signs, details, movers, n_frames = key
+    _, level, signs, details, movers, n_frames = key[:6]
     best: tuple[tuple[int, float], Layout, Camera, tuple[Motion, ...], frozenset[int]] | None = None
     tries = 0
     for attempt in range(40):
-        layout = furnish(_stream(*key, attempt), level, signs, details, 0.7 if movers else 0.0)
+        roomy = 0.7 if movers else 0.0
+        layout = furnish(_stream(*key, attempt), level, signs, details, tags, roomy)
         motions = tuple(add_movers(layout, movers, n_frames, level))
         texts = [o.id for o in layout.objects if o.text is not None]
         small = [o.id for o in layout.objects if o.category in DETAILS]
-        lacking = signs - len(texts) + max(0, details - len(small)) + movers - len(motions)
+        lacking = signs + tags - len(texts) + max(0, details - len(small)) + movers - len(motions)
         if lacking and attempt < 39:
             continue
-        wanted = frozenset((texts if signs else []) + (small if details else []))
+        wanted = frozenset((texts if signs or tags else []) + (small if details else []))
         camera, seen = _film(layout, motions, shot, wanted)
         if best is None or (-lacking, seen) > best[0]:
             best = ((-lacking, seen), layout, camera, motions, wanted)

@@ -13,6 +13,7 @@ from pixelis_env.rooms.questions import TYPES, Question, Survey, questions_about
 
 STILL_ROOMS = range(24)
 MOVING_ROOMS = range(100, 146)
+TAG_ROOMS = range(200, 230)
 PER_ROOM = 2
 
 SAMPLING = 0.06
@@ -21,9 +22,13 @@ SAMPLING = 0.06
 
 @cache
 def survey(seed: int) -> Survey:
-    """Rooms 0.. are walked through; in rooms 100.. something moves before a standing camera."""
+    """Rooms 0.. are walked through; in rooms 100.. something moves before a standing camera,
+    in rooms 200.. small tags hang on the walls.
+    """
     if seed in MOVING_ROOMS:
         return Survey(RoomVideo(make_scene(seed, level=1, movers=1)), stride=3)
+    if seed in TAG_ROOMS:
+        return Survey(RoomVideo(make_scene(seed, level=1, tags=3)), stride=3)
     scene = make_scene(seed, level=2, details=5, signs=2, n_frames=110)
     return Survey(RoomVideo(scene), stride=1)
 
@@ -33,7 +38,8 @@ def asked(name: str) -> tuple[tuple[Survey, Question], ...]:
     """Questions of a type from all rooms, at most two from each."""
     kind = TYPES[name]
     found = []
-    for seed in MOVING_ROOMS if kind.family == "motion" else STILL_ROOMS:
+    rooms = MOVING_ROOMS if kind.family == "motion" else STILL_ROOMS
+    for seed in TAG_ROOMS if name == "search_number" else rooms:
         rng = np.random.default_rng(seed)
         questions = islice(questions_about(survey(seed), kind, rng), PER_ROOM)
         found += [(survey(seed), question) for question in questions]

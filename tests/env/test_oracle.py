@@ -7,6 +7,8 @@ import pytest
 
 from pixelis_env.actions import Answer
 from pixelis_env.env import PixelisEnv
+from pixelis_env.evidence import TextLines
+from pixelis_env.observation import overview_indices
 from pixelis_env.rooms.questions import TYPES as KINDS
 from pixelis_env.scoring import perturb
 from pixelis_env.tasks.rooms import RoomsSource
@@ -45,6 +47,22 @@ def test_the_oracle_chain_runs_on_the_default_backends(family: str, kind: str) -
             info = env.step(action)[4]
             assert not info["invalid"], info["evidence"].message
         assert info["score"] == 1.0
+
+
+def test_a_number_is_read_after_a_zoom_and_far_too_small_in_the_overview() -> None:
+    env = PixelisEnv(types=["search_number"])
+    for index in range(4):
+        env.reset(options={"index": index})
+        zoom, reading, _ = env.oracle()
+        for action in (zoom, reading):
+            evidence = env.step(action)[4]["evidence"]
+        assert isinstance(evidence, TextLines)
+        assert evidence.text == env.task.answer
+        assert env.task.truth is not None
+        for frame in overview_indices(env.task.media):
+            box = env.task.truth.box(0, frame)
+            # Its digits fill half of a tag's height: five pixels of the overview.
+            assert box is None or 0.53 * (box[3] - box[1]) * 112 / 320 < 6
 
 
 @pytest.mark.parametrize("level", [2, 3])

@@ -101,6 +101,17 @@ def test_frames_that_show_nothing_are_refused_by_name() -> None:
             env.oracle(frames=wrong)
 
 
+def test_letters_that_are_too_small_are_not_read() -> None:
+    plain, small = (PixelisEnv(types=["search_number"], shift=shift) for shift in ("none", "fonts"))
+    for env in (plain, small):
+        env.reset(options={"index": 6})
+    assert plain.task.question == small.task.question
+    frames = overview_indices(plain.task.media)
+    plain.oracle(frames=frames)
+    with pytest.raises(LookupError, match="letters large enough to read"):
+        small.oracle(frames=frames)
+
+
 def test_what_moves_is_followed_from_the_middle_of_its_way() -> None:
     env = PixelisEnv(types=["motion_distance"], tools="oracle")
     for index in range(3):

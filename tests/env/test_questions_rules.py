@@ -198,6 +198,23 @@ def test_a_search_is_for_something_small_and_in_view(name: str) -> None:
             assert sum(text in there for text in question.options or ()) == 1
 
 
+def test_a_number_is_on_the_only_tag_of_its_colour_and_small() -> None:
+    for survey, question in asked("search_number"):
+        (color,) = found(r"What number is on the (.+) tag\?", question)
+        tags = all_of(survey, "tag")
+        (tag,) = (o for o in tags if o.color == color)
+        assert question.answer == tag.text
+        assert re.fullmatch(r"[1-9]\d\d", question.answer)
+        for alike in ({"red", "orange"}, {"red", "pink"}, {"blue", "purple"}, {"white", "yellow"}):
+            assert alike not in [{color, o.color} for o in tags]
+        frame = survey.best_frame(tag.id)
+        x0, y0, x1, y1 = survey.box(tag.id, frame)
+        assert x1 - x0 > y1 - y0
+        # The digits fill a bit more than half of the tag's height; seen slantwise its box grows.
+        assert 0.8 * 9 <= 0.53 * (y1 - y0) <= 1.35 * 14
+        assert survey.video.mask(frame, tag.id).sum() >= 0.6 * (x1 - x0) * (y1 - y0)
+
+
 def test_the_sign_that_is_asked_about_is_the_only_one_meant() -> None:
     for survey, question in asked("text_read"):
         (color,) = found(r"What does the (.+) sign on the wall say\?", question)

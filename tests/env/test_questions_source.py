@@ -177,7 +177,7 @@ def test_the_writer_leaves_video_masks_and_questions(
     assert main(["--seed", "7", "--out", str(out), "--n-frames", "8", "--movers", "1"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("room.mp4", "room.masks.npz", "room.json"))
-    video = RoomVideo(make_scene(7, signs=2, details=3, movers=1, n_frames=8))
+    video = RoomVideo(make_scene(7, signs=2, tags=2, details=3, movers=1, n_frames=8))
     with av.open(str(out)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 8

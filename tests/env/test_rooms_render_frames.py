@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -319,6 +320,23 @@ def test_sign_text_is_drawn() -> None:
     for text in ("LOST AND FOUND", "INFORMATION 58", "I"):
         border = face(text)[:, 2:5]
         assert border.min() > 0.8, f"{text!r} runs over the edge"
+
+
+@pytest.mark.parametrize("fill", [0.62, 0.4])
+def test_the_height_of_letters_is_that_of_the_drawn_ones(fill: float) -> None:
+    from pixelis_env.rooms.drawing import draw_face, letter_height
+
+    tag = next(o for o in make_scene(2, tags=2).room.objects if o.category == "tag")
+    tag = replace(tag, lettering=replace(tag.lettering, fill=fill))
+    face = draw_face(tag).levels[0].mean(2)
+    rows, columns = face.shape
+    inner = face[rows // 12 : -rows // 12, columns // 12 : -columns // 12]
+    ink = np.abs(inner - np.median(inner)) > 0.2
+    (lines,) = np.nonzero(ink.any(1))
+    drawn = (lines[-1] + 1 - lines[0]) / rows * tag.size[2] * 0.284 / 0.3
+    assert letter_height(tag) == pytest.approx(drawn, rel=0.04)
+    with pytest.raises(ValueError, match="nothing is written on object"):
+        letter_height(replace(tag, text=None))
 
 
 def test_perfect_sensor_changes_nothing_and_noise_is_seeded() -> None:

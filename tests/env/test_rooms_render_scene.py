@@ -25,6 +25,7 @@ scenes = st.builds(
     signs=st.integers(0, 3),
     details=st.integers(0, 4),
     movers=st.integers(0, 2),
+    tags=st.integers(0, 3),
     shift=st.sampled_from(["none", "none", "clutter", "camera"]),
     n_frames=st.just(40),
 )
@@ -110,6 +111,25 @@ def test_asked_for_things_are_there(level: int) -> None:
     assert len(make_scene(5, level=level, movers=2).motions) == 2
 
 
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_tags_hang_apart_each_of_its_own_colour_and_number(level: int) -> None:
+    room = make_scene(5, level=level, tags=4).room
+    tags = [o for o in room.objects if o.category == "tag"]
+    assert len(tags) == len({o.color for o in tags}) == len({o.text for o in tags}) == 4
+    for tag in tags:
+        assert tag.text is not None
+        assert len(tag.text) == 3
+        assert 100 <= int(tag.text) <= 999
+        assert 1.1 < tag.center[2] < 1.6
+        assert max(tag.size) < 0.36, "smaller than any sign"
+        assert all(box_distance(tag, other) > 0.29 for other in tags if other is not tag)
+
+
+def test_no_tags_no_other_room() -> None:
+    plain, tagged = make_scene(9), make_scene(9, tags=1)
+    assert make_scene(9, tags=0).digest == plain.digest != tagged.digest
+
+
 def test_unique_and_repeated_categories_both_occur() -> None:
     counts = [len(g) for s in range(12) for g in make_scene(s).by_category.values()]
     assert 1 in counts
@@ -161,6 +181,7 @@ def test_shifts_keep_the_room(shift: str) -> None:
         ({"level": 4}, "1..3"),
         ({"shift": "fog"}, "lighting"),
         ({"signs": 7}, "0..6"),
+        ({"tags": 7}, "tags=7 is out of range; give 0..6"),
         ({"n_frames": 1}, "2..2000"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from pixelis_env.rooms.drawing import letter_height
 from pixelis_env.rooms.questions.survey import IN_VIEW, Survey
 
 Span = tuple[float, float]
@@ -23,6 +24,10 @@ MAX_TRACK = 10
 
 MAX_FOLLOW = 1.0
 """Seconds that one track follows who does not know how long the object is in view."""
+
+
+LEGIBLE = 7.0
+"""Height of letters that can be read, px."""
 
 
 class Looks:
@@ -42,6 +47,10 @@ class Looks:
     def first(self, object_id: int) -> int:
         """The first frame that shows an object well."""
         return self.survey.first_sight(object_id)
+
+    def legible(self, object_id: int) -> int:
+        """The frame in which a sign or tag can best be read."""
+        return self.survey.best_frame(object_id)
 
     def margin(self, rng: Generator) -> float:
         """How much a zoom keeps around an object, as a share of its longer side."""
@@ -92,6 +101,18 @@ class Glimpses(Looks):
         """The first frame that shows an object well; LookupError where none does clearly."""
         self._need(object_id, self.survey.clear(object_id, IN_VIEW), "shows it clearly")
         return super().first(object_id)
+
+    def legible(self, object_id: int) -> int:
+        """The frame in which a sign or tag can best be read; LookupError where none can be."""
+        frame = self.best(object_id)
+        letters = letter_height(self.survey.scene.object(object_id))
+        large = self.survey.rise(object_id, frame, letters) >= LEGIBLE
+        self._need(
+            object_id,
+            large and self.survey.entire(object_id),
+            "shows it whole with letters large enough to read",
+        )
+        return frame
 
     def margin(self, rng: Generator) -> float:
         """How much a zoom keeps around an object, as a share of its longer side."""

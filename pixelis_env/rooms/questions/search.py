@@ -10,7 +10,7 @@ from numpy.random import Generator
 from pixelis_env.rooms.furniture import COLORS
 from pixelis_env.rooms.kinds import DETAILS, KINDS
 from pixelis_env.rooms.questions.question import Question, QuestionType, Targets, arrange
-from pixelis_env.rooms.questions.solve import look_closer
+from pixelis_env.rooms.questions.solve import look_closer, read
 from pixelis_env.rooms.questions.survey import IN_VIEW, NoQuestion, Survey
 from pixelis_env.rooms.scene import Placed
 
@@ -37,6 +37,16 @@ CONFUSED = {
 """Colours that look alike in some light: never offered beside the right one."""
 
 N_OPTIONS = 4
+
+DIGIT = 0.53
+"""Height of a tag's digits over the tag's."""
+
+DIGITS = {1: (9.0, 14.0), 2: (8.0, 12.0), 3: (7.5, 11.0)}
+"""Height of a tag's digits where it shows best, px, by level: less cannot be read in a zoom, more
+is nearly read in the overview."""
+
+FACING = 1.15
+"""Width of a tag over its height as it shows; a tag seen squarely is 1.65 times as wide."""
 
 
 def _details(survey: Survey, rng: Generator, on_furniture: bool) -> Iterable[Targets]:
@@ -107,6 +117,31 @@ def _place(survey: Survey, targets: Targets, rng: Generator) -> Question:
     return Question(text, options, answer, (*targets, support.id))
 
 
+def _tags(survey: Survey, rng: Generator) -> Iterable[Targets]:
+    tags = survey.scene.by_category.get("tag", ())
+    for k in rng.permutation(len(tags)):
+        yield (tags[k].id,)
+
+
+def _number(survey: Survey, targets: Targets, _: Generator) -> Question:
+    (target,) = targets
+    tag = survey.scene.object(target)
+    for other in survey.scene.by_category["tag"]:
+        if other.id != target and other.color in (tag.color, *CONFUSED[tag.color]):
+            raise NoQuestion("another tag has a colour like it")
+    if not survey.clear(target) or not survey.entire(target):
+        raise NoQuestion("it is cut off or hidden")
+    frame = survey.best_frame(target)
+    low, high = DIGITS[survey.scene.level]
+    if not low <= survey.rise(target, frame, DIGIT * tag.size[2]) <= high:
+        raise NoQuestion("its digits are too small or too large")
+    x0, y0, x1, y1 = survey.box(target, frame)
+    if x1 - x0 < FACING * (y1 - y0):
+        raise NoQuestion("it is seen from the side")
+    called = f"{tag.color} tag"
+    return Question(f"What number is on the {called}?", None, tag.text or "", targets, called)
+
+
 _SCENE = {"details": 3}
 
 TYPES = (
@@ -122,4 +157,5 @@ TYPES = (
         "search_place", "search", "letter", _SCENE,
         partial(_details, on_furniture=True), _place, look_closer,
     ),
+    QuestionType("search_number", "search", "anls", {"tags": 3}, _tags, _number, read),
 )  # fmt: skip

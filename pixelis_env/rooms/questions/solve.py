@@ -145,7 +145,7 @@ def _find(looks: Looks, target: int, spans: Sequence[Span | None], rng: Generato
 def read(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the sign and read it."""
     chain = Chain(looks.survey)
-    view = chain.zoom(targets[0], looks.best(targets[0]), looks.margin(rng))
+    view = chain.zoom(targets[0], looks.legible(targets[0]), looks.margin(rng))
     chain.add(ReadText(source=view.id))
     return chain.actions
 

@@ -183,6 +183,13 @@ class Survey:
         x0, y0, x1, y1 = (float(v) for v in box)
         return x0, y0, x1, y1
 
+    def rise(self, object_id: int, frame: int, metres: float) -> float:
+        """How tall an upright stretch at an object's centre shows in that frame, px."""
+        up = np.array([0.0, 0.0, metres / 2])
+        ends = np.asarray(self.scene.object(object_id).center) + np.stack([up, -up])
+        (top, foot), _ = self.scene.camera.project(ends, frame)
+        return float(np.hypot(*(top - foot)))
+
     def motion(self, object_id: int) -> Motion:
         """How the object moves; `NoQuestion` where it stands still."""
         for motion in self.scene.motions:
