@@ -82,13 +82,13 @@ class Tally:
 
     Attributes:
         kept: Episodes written.
-        learnt: Of them, those that have a step not to be imitated.
+        repaired: Of them, those that have a step not to be imitated.
         dropped: Attempts that gave no episode, by reason.
         seconds: Time of the process in all, s.
     """
 
     kept: int = 0
-    learnt: int = 0
+    repaired: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -138,27 +138,37 @@ def generate(config: CotaConfig) -> Iterator[dict[str, Any]]:
 def write_shard(config: CotaConfig, number: int) -> dict[str, Any]:
     """Writes one shard, unless it is there; returns its statistics.
 
-    It depends on the configuration and its number alone, so any process may write it.
+    It depends on the configuration and its number alone, so any process may write it. Its
+    statistics hold the time that it took; nothing else does.
     """
     path = config.out / f"shard-{number:05d}.jsonl"
     stats = config.out / "stats" / f"shard-{number:05d}.json"
-    if path.exists() and stats.exists():
-        return json.loads(stats.read_text())
-    tallies: dict[str, Tally] = {}
     wanted = min(config.shard, config.episodes - number * config.shard)
+    if path.exists() and stats.exists():
+        kept: dict[str, Any] = json.loads(stats.read_text())
+        if kept["records"] == wanted:
+            return kept
+    tallies: dict[str, Tally] = {}
     records: list[Record] = []
+    slots = _slots(config)
     with _Worlds(config) as worlds:
-        slots = -(-config.shard // config.variants)
         for slot in range(number * slots, (number + 1) * slots):
-            room = wanted - len(records)
-            if room <= 0:
+            if len(records) == wanted:
                 break
-            records += _slot(config, worlds, slot, min(config.variants, room), tallies)
+            most = min(config.variants, wanted - len(records))
+            records += _slot(config, worlds, slot, most, tallies)
+    if len(records) < wanted:
+        raise RuntimeError(f"{slots} tasks gave {len(records)} episodes, not {wanted}")
     data = b"".join(record_line(record) for record in records)
     result = {"shard": number, "records": len(records), "types": _plain(tallies)}
     _replace(stats, json.dumps(result, indent=1).encode())
     _replace(path, data)
     return result
+
+
+def _slots(config: CotaConfig) -> int:
+    """Slots that a shard may use: twice as many as it takes when every one is filled."""
+    return 2 * -(-config.shard // config.variants)
 
 
 def _slot(
@@ -203,7 +213,7 @@ def _slot(
                 story.record(record_id, variant, level, trace.relative_to(config.out).as_posix())
             )
             tally.kept += 1
-            tally.learnt += any(not getattr(turn, "learn", True) for turn in story.turns)
+            tally.repaired += any(not getattr(turn, "learn", True) for turn in story.turns)
         tally.seconds += time.process_time() - started
         if records:
             return records
@@ -311,7 +321,7 @@ def _plain(tallies: dict[str, Tally]) -> dict[str, Any]:
     return {
         name: {
             "kept": tally.kept,
-            "with_repairs": tally.learnt,
+            "with_repairs": tally.repaired,
             "dropped": dict(sorted(tally.dropped.items())),
             "seconds": round(tally.seconds, 1),
         }
@@ -330,7 +340,7 @@ def _checked(config: CotaConfig) -> CotaConfig:
             raise ValueError(f"{name} must be at least {least}, not {getattr(config, name)}")
     if not 0 <= config.seed < MAX_SEEDS:
         raise ValueError(f"seed must be in 0..{MAX_SEEDS - 1}, not {config.seed}")
-    if -(-config.episodes // config.variants) > MAX_SLOTS:
+    if -(-config.episodes // config.shard) * _slots(config) > MAX_SLOTS:
         raise ValueError(f"one seed has {MAX_SLOTS} tasks: lower episodes or raise variants")
     env = gym.make(config.env, types=list(config.types) or None).unwrapped
     assert isinstance(env, PixelisEnv)

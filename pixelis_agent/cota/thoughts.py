@@ -96,7 +96,8 @@ def thought_of(
     words = _choose(_templates(action, seen, task_type), rng).format(**facts)
     later = isinstance(action, Segment) and action.source == "e0" and not first
     if later and isinstance(seen, Mask) and rng.random() < 0.5:
-        words = f"{_choose(_MOVES_ON, rng)} {words[0].lower()}{words[1:]}"
+        rest = words if words.startswith("I ") else words[0].lower() + words[1:]
+        words = f"{_choose(_MOVES_ON, rng)} {rest}"
     return polished(words)
 
 

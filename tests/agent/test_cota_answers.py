@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelis_agent.cota.answers import STEEP, Unanswered, conclude
-from pixelis_agent.cota.thoughts import polished, short
+from pixelis_agent.cota.thoughts import polished, short, thought_of
+from pixelis_env.actions import Segment
 from pixelis_env.evidence import Evidence, Intervals, Mask, Measurement, TextLine, TextLines
 from pixelis_env.media import ArrayMedia
 from pixelis_env.tasks import Task
@@ -137,6 +138,17 @@ def test_other_types_take_the_oracles_choice() -> None:
     task = replace(_task("motion_which", ("mug", "car")), answer="B")
     evidence: list[tuple[str, str, Evidence]] = [("car", "e1", _mask(0.0))]
     assert "B, car" in conclude(task, evidence, "B", np.random.default_rng(0))[0]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_thought_begins_and_ends_like_a_sentence(seed: int) -> None:
+    action = Segment(box=(0, 0, 500, 500), time=1.0)
+    rng = np.random.default_rng(seed)
+    words = thought_of(action, "lamp", _mask(0.0), rng, task_type="object_counting", first=False)
+    assert words[0].isupper()
+    assert words[-1] == "."
+    assert "lamp" in words
+    assert " i " not in words
 
 
 def test_words() -> None:
