@@ -1,13 +1,17 @@
 """Which task indices are for what: nothing is evaluated on a task that may have been trained on.
 
-An endless source has a task for every index in 0..2**62-1. Training takes its tasks from `TRAIN`;
-`evaluation_indices` starts at 2 * 10**9, and each seed has a million indices of its own there.
+An endless source has a task for every index in 0..2**62-1. Training takes its tasks from `TRAIN`
+and decides by those of `VALIDATION`, e.g. when to stop; `evaluation_indices` starts at 2 * 10**9,
+and each seed has a million indices of its own there.
 """
 
 from __future__ import annotations
 
 TRAIN = range(10**9)
-"""Indices that training and its early stopping may use."""
+"""Indices that training may use."""
+
+VALIDATION = range(10**9, 2 * 10**9)
+"""Indices by which training may be steered."""
 
 EVALUATION_START = 2 * 10**9
 EVALUATION_BLOCK = 10**6

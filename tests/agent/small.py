@@ -38,7 +38,7 @@ class SmallSource:
     fail_at: int = -1
     die_at: int = -1
     name = "small"
-    size = 1000
+    size = 60
 
     def task(self, index: int) -> Task:
         if index == self.fail_at:

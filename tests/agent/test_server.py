@@ -233,7 +233,7 @@ def test_a_slow_server_is_not_waited_for(url, parrot) -> None:
         policy = ServerPolicy(address, parrot, max_tokens=80, timeout=3.0, retries=0)
         played = play(policy, 2)
     assert [one.score for one in played] == [1.0, 1.0]
-    assert [turn.text for turn in played[1].episode.turns][0] == ""
+    assert played[1].episode.turns[0].text == ""
     assert policy.usage.failures == 1
 
 

@@ -1,0 +1,226 @@
+"""What an evaluation counts: per episode, and summed over a group of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pixelis_agent.collect import Finished
+from pixelis_env.metrics.interval import ratio_interval
+from pixelis_env.metrics.pointing import Aim
+from pixelis_env.metrics.process import ProcessMetrics, chain_match
+
+SOLVED = 0.9
+"""The score from which an episode counts as solved."""
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A group of episodes. A figure is None where there is nothing to take it of.
+
+    Attributes:
+        n: Episodes.
+        score: Mean over the episodes whose answer is known, 0..1.
+        score_ci95: Its 95 % bootstrap interval over episodes.
+        solved: Share of them that score `SOLVED` or more.
+        op_accuracy: How much of the oracle's chain of operations an episode went through in order
+            (`chain_match`; the better of the oracle that sees everything and the one that saw the
+            overview only), mean over episodes whose chain has any.
+        argument_iou: IoU of the boxes of valid `segment` calls with the target that each fits
+            best, mean over calls; 0 for a frame in which no target is in view.
+        argument_iou_ci95: Its 95 % bootstrap interval over episodes.
+        zoom_iou: The same of `zoom` calls, whose boxes are wider on purpose.
+        point_accuracy: Share of the points of valid `segment` calls inside a target's box.
+        in_view: Share of calls with a box or point whose frame has a target in view.
+        chain_length: Valid operations an episode.
+        invalid_rate: Share of steps that could not be carried out.
+        answer_rate: Share of episodes that ended with an answer.
+        rapr: Share of answers backed by at least one operation.
+        racpr: Share of answers backed by two or more distinct, linked ones.
+        tokens: Written by the policy, an episode.
+        context_tokens: Of the whole dialogue, an episode; of policies that keep a token record.
+        env_seconds: In the environment, an episode.
+        policy_seconds: The episode's share of the policy's time.
+    """
+
+    n: int
+    score: float | None
+    score_ci95: Interval | None
+    solved: float | None
+    op_accuracy: float | None
+    argument_iou: float | None
+    argument_iou_ci95: Interval | None
+    zoom_iou: float | None
+    point_accuracy: float | None
+    in_view: float | None
+    chain_length: float
+    invalid_rate: float
+    answer_rate: float
+    rapr: float
+    racpr: float
+    tokens: float
+    context_tokens: float | None
+    env_seconds: float
+    policy_seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One episode. `op_match`: its share of the oracle's chain; seconds as of `Finished`."""
+
+    index: int
+    task_id: str
+    task_type: str
+    score: float | None
+    answer: str | None
+    steps: int
+    op_match: float | None
+    aims: tuple[Aim, ...]
+    tokens: int
+    context_tokens: int | None
+    env_seconds: float
+    policy_seconds: float
+
+    @classmethod
+    def of(cls, finished: Finished) -> Row:
+        """The row of a finished episode."""
+        last = finished.steps[-1]
+        answered = last.evidence is None and last.action.op == "answer"
+        chains = [chain for chain in finished.oracle_ops if chain]
+        rollout = finished.episode.rollout
+        return cls(
+            index=finished.episode.index,
+            task_id=finished.task_id,
+            task_type=finished.task_type,
+            score=finished.score,
+            answer=last.action.text if answered else None,  # type: ignore[union-attr]
+            steps=len(finished.steps),
+            op_match=max((chain_match(finished.steps, c) for c in chains), default=None),
+            aims=finished.aims,
+            tokens=finished.n_tokens,
+            context_tokens=None if rollout is None else len(rollout),
+            env_seconds=finished.env_seconds,
+            policy_seconds=finished.policy_seconds,
+        )
+
+
+class Tally:
+    """Adds up episodes in any order; the summary does not depend on it."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Row] = {}
+        self._process = ProcessMetrics()
+
+    def add(self, finished: Finished) -> Row:
+        """Counts an episode and returns its row."""
+        row = self._rows[finished.position] = Row.of(finished)
+        self._process.update(finished.steps)
+        return row
+
+    @property
+    def rows(self) -> list[Row]:
+        """The episodes in the order of their indices' positions."""
+        return [self._rows[position] for position in sorted(self._rows)]
+
+    def summary(self) -> Summary:
+        """The figures of all episodes so far.
+
+        Raises:
+            ValueError: There are none.
+        """
+        rows = self.rows
+        if not rows:
+            raise ValueError("no episode was played")
+        scores = [row.score for row in rows if row.score is not None]
+        score, score_ci95 = _with_interval(scores, [1] * len(scores))
+        boxes = [_scores(row, "segment", "box") for row in rows]
+        argument_iou, argument_iou_ci95 = _with_interval(
+            [sum(values) for values in boxes], [len(values) for values in boxes]
+        )
+        process = self._process.compute()
+        return Summary(
+            n=len(rows),
+            score=score,
+            score_ci95=score_ci95,
+            solved=_mean([float(score >= SOLVED) for score in scores]),
+            op_accuracy=_mean([row.op_match for row in rows if row.op_match is not None]),
+            argument_iou=argument_iou,
+            argument_iou_ci95=argument_iou_ci95,
+            zoom_iou=_mean([v for row in rows for v in _scores(row, "zoom", "box")]),
+            point_accuracy=_mean([v for row in rows for v in _scores(row, "segment", "point")]),
+            in_view=_mean([float(aim.target is not None) for row in rows for aim in row.aims]),
+            chain_length=process["chain_length"],
+            invalid_rate=process["invalid_rate"],
+            answer_rate=process["answer_rate"],
+            rapr=process["rapr"],
+            racpr=process["racpr"],
+            tokens=float(np.mean([row.tokens for row in rows])),
+            context_tokens=_mean(
+                [row.context_tokens for row in rows if row.context_tokens is not None]
+            ),
+            env_seconds=float(np.mean([row.env_seconds for row in rows])),
+            policy_seconds=float(np.mean([row.policy_seconds for row in rows])),
+        )
+
+
+def _scores(row: Row, op: str, form: str) -> list[float]:
+    return [aim.score for aim in row.aims if aim.op == op and aim.form == form]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _with_interval(
+    sums: Sequence[float], counts: Sequence[int]
+) -> tuple[float | None, Interval | None]:
+    """A mean of groups and its interval."""
+    if not sum(counts):
+        return None, None
+    mean, low, high = ratio_interval(sums, counts)
+    return mean, (low, high)
+
+
+def as_cells(name: str, summary: Summary) -> list[str]:
+    """A summary as a row of the table whose columns are `COLUMNS`."""
+    low_high = "" if summary.score_ci95 is None else " [{:.3f}, {:.3f}]".format(*summary.score_ci95)
+    seconds = f"{summary.policy_seconds:.2f} + {summary.env_seconds:.2f}"
+    return [
+        name,
+        str(summary.n),
+        _cell(summary.score, 3) + low_high,
+        _cell(summary.solved),
+        _cell(summary.op_accuracy),
+        _cell(summary.argument_iou),
+        _cell(summary.zoom_iou),
+        f"{summary.rapr:.2f} / {summary.racpr:.2f}",
+        f"{summary.chain_length:.1f}",
+        f"{summary.invalid_rate:.3f}",
+        f"{summary.tokens:.0f}",
+        seconds,
+    ]
+
+
+COLUMNS = (
+    "type",
+    "n",
+    "score [95 %]",
+    "solved",
+    "op acc.",
+    "IoU",
+    "zoom IoU",
+    "RaPR / RaCPR",
+    "ops",
+    "invalid",
+    "tokens",
+    "s policy + env",
+)
+
+
+def _cell(value: Any, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
