@@ -92,6 +92,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
         ValueError: The corpora do not fill one batch, or a setting does not fit.
     """
     from accelerate import Accelerator
+    from accelerate.utils import broadcast_object_list
 
     one_thread()
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
@@ -131,7 +132,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
     parallel, optimizer = accelerator.prepare(objective, optimizer)
-    log = Log(out, len(steps), progress.step) if is_main else None
+    log = Log(out, len(steps), progress.step, on=is_main)
 
     # 3. The loop.
     while progress.step < len(steps) and progress.worse_in_a_row < config.patience:
@@ -166,22 +167,49 @@ def train(config: SFTConfig) -> dict[str, Any]:
         schedule.step()
         optimizer.zero_grad()
         progress.step += 1
-        if log is not None:
-            logged |= {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
-            log.write(progress.step, logged, ("imitation", "box", "pointing"))
+        logged |= {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
+        log.write(progress.step, logged, ("imitation", "box", "pointing"))
 
         # 4. What is kept.
         done = progress.step == len(steps)
         due = config.evaluate_every and progress.step % config.evaluate_every == 0
-        if is_main and config.evaluate_episodes and (due or done):
-            ...
+        if config.evaluate_episodes and (due or done):
+            score = 0.0
+            if is_main:
+                score = held_out_score(model, processor, examples, config)
+                log.write(progress.step, {"held_out_score": score}, ("held_out_score",))
+                if score > progress.best_score:
+                    save_model(model, processor, out / "model")
+            (score,) = broadcast_object_list([score])
+            better = score > progress.best_score
+            progress.worse_in_a_row = 0 if better else progress.worse_in_a_row + 1
+            progress.best_score = max(score, progress.best_score)
         if is_main and (done or progress.step % config.checkpoint_every == 0):
             checkpoints.save(progress)
     if is_main and not config.evaluate_episodes:
         save_model(model, processor, out / "model")
-    if log is not None:
-        log.close()
+    log.close()
     return {"steps": progress.step, "score": progress.best_score}
+
+
+def held_out_score(
+    model: Any, processor: Processor, examples: Examples, config: SFTConfig
+) -> float:
+    """The mean score on tasks like the corpora's that neither training nor evaluation uses."""
+    from pixelis_agent.evaluate import evaluate
+    from pixelis_agent.policies.vlm import VLMPolicy
+    from pixelis_agent.splits import VALIDATION
+
+    env_id, kwargs = examples.played()
+    report = evaluate(
+        VLMPolicy(model, processor),
+        env_id,
+        env_kwargs=kwargs,
+        indices=VALIDATION[: config.evaluate_episodes],
+        workers=1,
+        progress=False,
+    )
+    return report.summary.score or 0.0
 
 
 def steps_of(config: SFTConfig, levels: Sequence[int]) -> Iterator[list[int]]:

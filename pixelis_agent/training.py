@@ -125,10 +125,10 @@ class Log:
         folder: Of the run.
         steps: Of the whole run.
         step: Where it starts; what an earlier try logged after that is dropped.
-        quiet: Write files only.
+        on: False for all but one of parallel processes: nothing is written.
     """
 
-    def __init__(self, folder: Path, steps: int, step: int = 0, *, quiet: bool = False) -> None:
+    def __init__(self, folder: Path, steps: int, step: int = 0, *, on: bool = True) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -139,6 +139,9 @@ class Log:
         )
         from torch.utils.tensorboard import SummaryWriter
 
+        self._on = on
+        if not on:
+            return
         self._path = folder / "metrics.jsonl"
         kept = [row for row in read_metrics(self._path) if row["step"] <= step]
         self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
@@ -151,7 +154,6 @@ class Log:
             TimeRemainingColumn(),
             TextColumn("{task.fields[said]}"),
             console=Console(stderr=True),
-            disable=quiet,
         )
         self._task = self._bar.add_task(folder.name, total=steps, completed=step, said="")
         self._bar.start()
@@ -164,6 +166,8 @@ class Log:
             values: By name.
             show: Names to put beside the progress bar.
         """
+        if not self._on:
+            return
         row = {"step": step} | {name: round(float(v), 6) for name, v in values.items()}
         self._file.write(json.dumps(row) + "\n")
         for name, value in values.items():
@@ -173,6 +177,8 @@ class Log:
 
     def close(self) -> None:
         """Ends files and bar."""
+        if not self._on:
+            return
         self._file.close()
         self._events.close()
         self._bar.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pixelis_agent.cota.record import AssistantTurn, Corpus, Record
 from pixelis_agent.cota.tokens import to_rollout
@@ -65,6 +66,18 @@ class Examples(Sequence[Example]):
     def levels(self) -> list[int]:
         """The level of each episode."""
         return [record.level for corpus in self._corpora for record in corpus]
+
+    def played(self) -> tuple[str, dict[str, Any]]:
+        """The environment that the episodes were played in: its id and keyword arguments.
+
+        Raises:
+            ValueError: None of them was played: they are converted ones.
+        """
+        records = [r for corpus in self._corpora for r in corpus if r.env_id]
+        if not records:
+            raise ValueError("no episode of the corpora was played in an environment")
+        types = sorted({record.task_type for record in records})
+        return records[0].env_id, {**records[0].env_kwargs, "types": types}
 
     def _make(self, record: Record) -> Example:
         rollout = to_rollout(record, self._dialogue)

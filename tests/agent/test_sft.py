@@ -20,7 +20,7 @@ from pixelis_agent.cota.generate import run as write_corpus
 from pixelis_agent.losses import imitation_loss, token_weights
 from pixelis_agent.models.batch import base_model, make_batch, next_token_scores
 from pixelis_agent.models.load import load_model
-from pixelis_agent.sft import epoch_order, steps_of, train
+from pixelis_agent.sft import epoch_order, held_out_score, steps_of, train
 from pixelis_agent.spans import LABEL_WEIGHTS
 from pixelis_agent.tiny.base import make_base
 from pixelis_agent.training import learning_curve, read_metrics
@@ -180,3 +180,24 @@ def test_the_learning_rate_rises_once_and_ends_near_zero(steps: int) -> None:
 def test_too_little_data(config: SFTConfig) -> None:
     with pytest.raises(ValueError, match="8 episodes do not fill one batch of 99"):
         train(replace(config, batch=99))
+
+
+def test_it_keeps_the_best_model_and_stops_early(
+    config: SFTConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores are given, so that the best one is known; playing is tested elsewhere."""
+    scores = iter([0.1, 0.5, 0.5, 0.4, 0.9])
+    monkeypatch.setattr("pixelis_agent.sft.held_out_score", lambda *_: next(scores))
+    result = train(replace(config, evaluate_every=1, evaluate_episodes=4, patience=2, heads=False))
+    assert result == {"steps": 4, "score": 0.5}
+    logged = [row for row in read_metrics(config.out / "metrics.jsonl") if "held_out_score" in row]
+    assert [row["held_out_score"] for row in logged] == [0.1, 0.5, 0.5, 0.4]
+    assert (config.out / "model" / "model.safetensors").exists()
+
+
+def test_the_held_out_score_is_that_of_other_tasks(base: Path, corpus: Path) -> None:
+    loaded = load_model(base)
+    examples = Examples([corpus], loaded.processor)
+    assert examples.played() == ("Pixelis-v0", {"types": ["text_read"], "tools": "oracle"})
+    config = SFTConfig(data=(corpus,), out=Path(), evaluate_episodes=2)
+    assert held_out_score(loaded.model, loaded.processor, examples, config) == 0.0
