@@ -15,6 +15,7 @@ import pytest
 from pixelis_agent.collect import Collector, RolloutError, collect
 from pixelis_agent.policies.base import Turn
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy, ScriptedPolicy
+from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_env.trace import Trace
 from tests.agent.small import small_kwargs
 
@@ -123,6 +124,19 @@ def test_in_lockstep_the_batches_are_the_same_whoever_plays() -> None:
         assert sorted(policy.finished) == list(range(9))
     assert asked[0] == asked[1]
     assert asked[0][:3] == [(0, 1, 2, 3), (1, 2, 4, 5), (2, 4, 5, 6)]
+
+
+def test_in_lockstep_a_sampling_model_writes_the_same_to_the_last_bit(processor, tiny) -> None:
+    def written(**options):
+        policy = VLMPolicy(tiny, processor, temperature=1.0, max_new_tokens=4)
+        kwargs = {**SMALL, "max_steps": 3}
+        run = collect(policy, "Pixelis-v0", range(5), env_kwargs=kwargs, lockstep=True, **options)
+        rollouts = [one.episode.rollout for one in in_order(run)]
+        return [(rollout.tokens, rollout.log_probs) for rollout in rollouts]
+
+    first = written(workers=0, envs_per_worker=4, batch=3)
+    assert first == written(workers=2, envs_per_worker=2, batch=3)
+    assert len({str(tokens) for tokens, _ in first}) == 5
 
 
 def test_a_batch_holds_no_more_than_asked_and_all_where_it_can() -> None:
