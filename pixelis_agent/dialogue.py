@@ -42,12 +42,15 @@ class Dialogue:
 
     def open(self, observation: dict[str, Any]) -> Fed:
         """The chat up to the model's first turn; the question stands before the images."""
-        content = [{"type": "text", "text": observation["text"]}]
+        content: list[dict[str, Any]] = [{"type": "text", "text": observation["text"]}]
         for image, time in zip(observation["images"], observation["times"], strict=True):
             if len(observation["images"]) > 1:
                 content.append({"type": "text", "text": f"<{_seconds(time)} seconds>"})
             content.append({"type": "image", "image": image})
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": content},
+        ]
         return self._feed(self.processor.render(messages, self._tools), observation["images"])
 
     def reply(self, observation: dict[str, Any], *, ended: bool) -> Fed:
@@ -63,7 +66,7 @@ class Dialogue:
     def _after_turn(self, result: str, images: Sequence[Picture]) -> str:
         content: list[dict[str, Any]] = [{"type": "text", "text": result}]
         content += [{"type": "image", "image": image} for image in images]
-        messages = [
+        messages: list[dict[str, Any]] = [
             {"role": "user", "content": [{"type": "text", "text": "?"}]},
             {"role": "assistant", "content": _STAND_IN},
             {"role": "tool", "content": content},

@@ -195,7 +195,7 @@ def gather_targets(
             continue
         result.at[name] = torch.tensor(places, device=device)
         if name == "pointing":
-            joined = np.concatenate(value[name])  # type: ignore[arg-type]
+            joined: NDArray[np.float32] = np.concatenate(value[name])  # type: ignore[arg-type]
             result.value[name] = torch.from_numpy(joined).to(device)
             result.pairs = torch.from_numpy(np.concatenate(pairs)).to(device)
         else:

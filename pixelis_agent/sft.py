@@ -167,7 +167,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
         schedule.step()
         optimizer.zero_grad()
         progress.step += 1
-        logged |= {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
+        logged |= {"grad_norm": float(norm), "learning_rate": float(schedule.get_last_lr()[0])}
         log.write(progress.step, logged, ("imitation", "box", "pointing"))
 
         # 4. What is kept.

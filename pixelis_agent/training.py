@@ -173,7 +173,9 @@ class Log:
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
         said = "  ".join(f"{name} {values[name]:.3f}" for name in show if name in values)
-        self._bar.update(self._task, completed=step, **({"said": said} if said else {}))
+        self._bar.update(self._task, completed=step)
+        if said:
+            self._bar.update(self._task, said=said)
 
     def close(self) -> None:
         """Ends files and bar."""

@@ -182,7 +182,7 @@ class VLMPolicy:
             )
             likely = scores.cpu().numpy()
             tokens = np.full(rows, self.processor.pad_id)
-            for row in np.flatnonzero(active):
+            for row in map(int, np.flatnonzero(active)):
                 turning = turnings[row] if turnings else None
                 token = self._choose(likely[row], states[row].rng, turning)
                 tokens[row] = token
