@@ -175,7 +175,7 @@ def run_fuzz(env_id: str, tools: str | None, steps: int, rooms: int) -> tuple[fl
     return half, resident_mib()
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", ["Pixelis-v0", "Pixelis-Motion-v0"])
 def test_no_input_leaves_step_as_an_exception(env_id: str) -> None:
     run_fuzz(env_id, "oracle", 150, rooms=1)
 

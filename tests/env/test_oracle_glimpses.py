@@ -5,48 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixelis_env.actions import Localize, ReadText, Segment, Track, Zoom
+from pixelis_env.actions import Track, Zoom
 from pixelis_env.coordinates import box_from_source
 from pixelis_env.env import PixelisEnv
 from pixelis_env.observation import overview_indices
-from pixelis_env.rooms.questions import TYPES
-
-SEEDS = 3
-
-
-def at(env: PixelisEnv, time: float) -> int:
-    """The frame that starts at this time, s."""
-    (frame,) = np.flatnonzero(np.isclose(env.task.media.times, time, atol=1e-6))
-    return int(frame)
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_it_looks_at_the_overview_only_or_says_that_it_cannot(name: str) -> None:
-    env = PixelisEnv(types=[name], tools="oracle")
-    solved = 0
-    for index in range(SEEDS):
-        env.reset(options={"index": index})
-        frames = overview_indices(env.task.media)
-        try:
-            chain = env.oracle(np.random.default_rng(index), frames)
-        except LookupError:
-            continue
-        solved += 1
-        for action in chain:
-            info = env.step(action)[4]
-            assert not info["invalid"], info["evidence"].message
-            if isinstance(action, (Zoom, Segment, ReadText)):
-                assert (action.time is None) == (action.source != "e0")
-                assert action.time is None or at(env, action.time) in frames
-            if isinstance(action, Localize):
-                assert action.span is None
-            if isinstance(action, Track):
-                assert action.span is not None
-                start, end = action.span
-                assert at(env, start) in frames
-                assert end <= min(start + 1.0, env.task.media.duration)
-        assert info["score"] == 1.0
-    assert solved > 0, "not one of the overviews shows what is asked about"
+from tests.env.task_laws import frame_of
 
 
 @pytest.mark.parametrize("name", ["search_color", "object_size_estimation", "text_read"])
@@ -59,7 +22,7 @@ def test_a_zoom_follows_from_the_object_s_box_alone(name: str) -> None:
         assert isinstance(zoom, Zoom)
         assert zoom.time is not None
         assert env.task.truth is not None
-        box = env.task.truth.box(0, at(env, zoom.time))
+        box = env.task.truth.box(0, frame_of(env, zoom.time))
         assert box is not None
         grow = [max(8 - (box[k + 2] - box[k]), 0) / 2 for k in (0, 1)]
         x0, y0, x1, y1 = (
@@ -120,7 +83,7 @@ def test_what_moves_is_followed_from_the_middle_of_its_way() -> None:
         (motion,) = env.task.media.scene.motions  # type: ignore[attr-defined]
         (track,) = (a for a in env.oracle(frames=frames) if isinstance(a, Track))
         assert track.span is not None
-        start = at(env, track.span[0])
+        start = frame_of(env, track.span[0])
         moving = [frame for frame in frames if motion.start <= frame <= motion.end]
         middle = (motion.start + motion.end) / 2
         assert abs(start - middle) == min(abs(frame - middle) for frame in moving)

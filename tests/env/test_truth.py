@@ -7,49 +7,10 @@ import pickle
 import numpy as np
 import pytest
 
-from pixelis_env.env import PixelisEnv
-from pixelis_env.evidence import Mask, View
-from pixelis_env.rooms.questions import TYPES
 from pixelis_env.rooms.questions.survey import IN_VIEW
 from pixelis_env.rooms.questions.truth import RoomTruth
 from pixelis_env.rooms.video import RoomVideo
 from pixelis_env.tasks.rooms import RoomsSource
-
-CALLED = {
-    "search_item": "object on the ",
-    "text_read": " sign",
-    "text_nearest": "sign that is closest to the ",
-    "motion_which": "object that moves",
-}
-"""Types whose first target the wording calls by something else than its category."""
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_the_truth_names_and_holds_what_the_oracle_looks_at(name: str) -> None:
-    env = PixelisEnv(types=[name], tools="oracle")
-    for index in range(3):
-        env.reset(options={"index": index})
-        truth = env.task.truth
-        assert isinstance(truth, RoomTruth)
-        assert len(truth.names) == len(truth.targets)
-        # A room's size is asked without naming a thing.
-        if name != "room_size_estimation":
-            wording = " ".join([env.task.question, *(env.task.options or ())])
-            for k, called in enumerate(truth.names):
-                assert called in wording or (k == 0 and CALLED[name] in called)
-        masks, views = [], []
-        for action in env.oracle():
-            evidence = env.step(action)[4].get("evidence")
-            masks += [evidence] if isinstance(evidence, Mask) else []
-            views += [evidence] if isinstance(evidence, View) else []
-        assert len(masks or views) == len(truth.names)
-        for mask in masks:
-            boxes = [truth.box(k, mask.frame_index) for k in range(len(truth.names))]
-            assert mask.box in boxes, (name, index)
-        for view in views:
-            x0, y0, x1, y1 = view.region
-            boxes = [truth.box(k, view.frame_index) for k in range(len(truth.names))]
-            assert any(b and x0 <= b[0] and y0 <= b[1] and b[2] <= x1 and b[3] <= y1 for b in boxes)
 
 
 def test_a_box_is_tight_and_there_where_the_object_is_in_view() -> None:
