@@ -4,7 +4,8 @@
 `pixelis_agent.tiny.frames` into a corpus of short episodes in the layout of
 `pixelis_agent.cota.record`: a request that names a few objects, and for each a call that outlines
 it in the overview frame that shows it best, answered with its true outline. So the language model
-learns which frame and which box a name means before it meets questions.
+learns which frame and which box a name means before it meets questions. ``--asked 0`` shows one
+frame at a time: a fifth of the tokens, so that names and boxes are learned first and cheaply.
 """
 
 from __future__ import annotations
@@ -52,6 +53,13 @@ _SAY = (
     "Outline the {name} in the frame at {time} seconds.",
     "I see the {name} at {time} seconds; draw a box around it.",
 )
+_SAY_HERE = (
+    "Outline the {name}.",
+    "I see the {name}; draw a box around it.",
+    "The {name} is in view; outline it.",
+)
+SIGHTS = 4
+"""Frames of one object that episodes about single frames ask about, at the most."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,11 @@ def _things(shard: Shard, row: int) -> list[_Thing]:
 
 
 def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> Iterator[Record]:
-    """Episodes about one room, `asked` objects each, every object once.
+    """Episodes about one room.
+
+    With `asked` = 0 they are about single frames: one object in one of the frames that show it, up
+    to `SIGHTS` frames an object. Otherwise about all frames: `asked` objects an episode, every
+    object once.
 
     Args:
         shard: Its pictures.
@@ -119,10 +131,27 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
         time = times[shard.slot[picture]]
         region = (FRAME.x0, FRAME.y0, FRAME.x1, FRAME.y1)
         shown.append(ImageRef(file=file, factor=1, time=time, region=region, size=FRAME[2:]))
+    if asked == 0:
+        yield from _glances(number, things, shown, rng)
+        return
     order = [things[k] for k in rng.permutation(len(things))]
     for variant, start in enumerate(range(0, len(order), asked)):
         some = order[start : start + asked]
         yield _episode(number, variant, some, shown, times, rng)
+
+
+def _glances(
+    number: int, things: Sequence[_Thing], shown: Sequence[ImageRef], rng: Generator
+) -> Iterator[Record]:
+    """Episodes about single frames, as if each were an image."""
+    variant = 0
+    for thing in things:
+        seen = np.flatnonzero(np.array(thing.pixels) >= LEAST_PIXELS)
+        for frame in rng.permutation(seen)[:SIGHTS]:
+            image = shown[frame].model_copy(update={"time": 0.0})
+            alone = _Thing(thing.name, (thing.boxes[frame],), (thing.pixels[frame],))
+            yield _episode(number, variant, [alone], [image], None, rng)
+            variant += 1
 
 
 def _episode(
@@ -130,14 +159,17 @@ def _episode(
     variant: int,
     things: Sequence[_Thing],
     shown: Sequence[ImageRef],
-    times: Sequence[float],
+    times: Sequence[float] | None,
     rng: Generator,
 ) -> Record:
     names = ", the ".join(thing.name for thing in things)
     request = _ASK[rng.integers(len(_ASK))].format(names=names)
-    frames = round(times[-1] * FPS) + 1
-    medium = f"e0 medium: video, 320x240 px, {frames / FPS:.3f} s, {frames} frames"
-    text = f"These are frames of a video.\n{request}\n{medium}"
+    if times is None:
+        text = f"{request}\ne0 medium: image, 320x240 px"
+    else:
+        frames = round(times[-1] * FPS) + 1
+        medium = f"e0 medium: video, 320x240 px, {frames / FPS:.3f} s, {frames} frames"
+        text = f"These are frames of a video.\n{request}\n{medium}"
     turns: list[UserTurn | AssistantTurn | ToolTurn] = [UserTurn(text=text, images=list(shown))]
     seen = list(range(len(shown)))  # the overview frame that each image so far shows
     codec = ToolCallCodec()
@@ -145,19 +177,21 @@ def _episode(
         best = thing.best
         box = thing.boxes[best]
         assert box is not None
-        action = Segment(time=times[best], box=box_from_source(_least(box), "rel1000", FRAME))
-        say = _SAY[rng.integers(len(_SAY))].format(name=thing.name, time=f"{times[best]:g}")
+        time = None if times is None else times[best]
+        action = Segment(time=time, box=box_from_source(_least(box), "rel1000", FRAME))
+        words = _SAY_HERE if time is None else _SAY
+        say = words[rng.integers(len(words))].format(name=thing.name, time=f"{time or 0:g}")
         turns.append(
             AssistantTurn(
                 text=f"{say} <tool_call>{json.dumps(codec.encode(action))}</tool_call>",
                 op="segment",
-                target=Target(name=thing.name, k=step - 1, time=times[best], box=box),
+                target=Target(name=thing.name, k=step - 1, time=time or 0.0, box=box),
                 pointing=[thing.boxes[k] for k in seen],
             )
         )
         place = ", ".join(f"{v:.0f}" for v in box_from_source(box, "rel1000", FRAME))
         result = (
-            f"e{step} mask: {thing.pixels[best]} px in [{place}] of e0, {times[best]:.3f} s, "
+            f"e{step} mask: {thing.pixels[best]} px in [{place}] of e0, {time or 0:.3f} s, "
             "score 1.00"
         )
         turns.append(ToolTurn(text=result, images=[shown[best]]))
@@ -229,7 +263,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=Path, required=True, help="folder of rooms-*.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--seed", type=int, default=0, help="of order and words")
-    parser.add_argument("--asked", type=int, default=3, help="objects an episode asks for")
+    parser.add_argument(
+        "--asked", type=int, default=3, help="objects an episode asks for; 0: one, in one frame"
+    )
     given = parser.parse_args(arguments)
     print(write_corpus(given.frames, given.out, given.seed, given.asked), "episodes")
     return 0
