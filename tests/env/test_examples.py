@@ -55,7 +55,8 @@ def test_the_own_file_example_runs_and_its_trace_replays(picture: Path, tmp_path
 
 def test_the_readme_block_runs_as_written(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "block.py").write_text("\n".join(blocks))
+    alone = [block for block in blocks if "pixelis_agent" not in block]
+    (tmp_path / "block.py").write_text("\n".join(alone))
     run("block.py", cwd=tmp_path)
     assert Image.open(tmp_path / "crop.png").size[0] > 50
     replayed = run("-m", "pixelis_env.replay", "trace.json", cwd=tmp_path)
