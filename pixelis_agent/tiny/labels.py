@@ -33,6 +33,9 @@ CLASSES = (
 )
 """What a question may name: categories, and signs and tags by their colour."""
 
+MOSTLY = 0.25
+"""Share of a token that an object must cover for the token to stand for it."""
+
 HELD_OUT = 20
 """Every so many rooms one is kept from training: the same ones however many rooms there are."""
 
@@ -53,11 +56,14 @@ class Targets(NamedTuple):
         colors: (tokens, 11), the share that coloured things of each colour cover, signs and
             tags left out (their colour is in their class), 0..1.
         depth: (tokens,), mean log distance: 0 at 2.6 m, 1 step = a factor of 1.9.
+        boxes: (tokens, 4), xyxy in 0..1 of the picture: the box of the object that covers most of
+            the token; of the token itself where none covers `MOSTLY` of it.
     """
 
     classes: NDArray[np.float32]
     colors: NDArray[np.float32]
     depth: NDArray[np.float32]
+    boxes: NDArray[np.float32]
 
 
 def class_of(category: int, color: int) -> int:
@@ -123,6 +129,7 @@ class Rooms:
             coverage(self.class_at[room][picture.ids], len(CLASSES)),
             coverage(self.color_at[room][picture.ids], len(COLOR_NAMES)),
             ((_cells(picture.depth).mean(1) - 128) / 32).astype(np.float32),
+            token_boxes(picture.ids),
         )
 
 
@@ -140,6 +147,30 @@ def coverage(index: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
     cells += np.arange(len(cells))[:, None] * (count + 1)
     found = np.bincount(cells.ravel(), minlength=len(cells) * (count + 1))
     return (found.reshape(len(cells), count + 1)[:, 1:] / CELL**2).astype(np.float32)
+
+
+def token_boxes(ids: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The box that each token belongs to; see `Targets`.
+
+    Args:
+        ids: (h, w), the object at each pixel; 0 = none.
+
+    Returns:
+        float32 (tokens, 4), xyxy in 0..1 of the picture.
+    """
+    height, width = ids.shape
+    rows, columns = height // CELL, width // CELL
+    down, across = np.divmod(np.arange(rows * columns), columns)
+    own = np.stack([across, down, across + 1, down + 1], 1) * np.float32(CELL)
+    cells = _cells(ids).astype(np.int64) + np.arange(len(own))[:, None] * 256
+    found = np.bincount(cells.ravel(), minlength=len(own) * 256).reshape(len(own), 256)
+    found[:, 0] = 0
+    most = found.argmax(1)
+    covered = found.max(1) >= MOSTLY * CELL**2
+    for key in np.unique(most[covered]):
+        y, x = np.nonzero(ids == key)
+        own[covered & (most == key)] = (x.min(), y.min(), x.max() + 1, y.max() + 1)
+    return (own / np.array([width, height, width, height])).astype(np.float32)
 
 
 def _cells(values: NDArray[Any]) -> NDArray[Any]:

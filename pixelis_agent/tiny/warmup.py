@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pixelis_agent.tiny.batches import BATCH, Batch, Data
 from pixelis_agent.tiny.config import HIDDEN, build_tiny
 from pixelis_agent.tiny.frames import COLOR_NAMES
-from pixelis_agent.tiny.labels import CLASSES, Rooms, Targets
+from pixelis_agent.tiny.labels import CLASSES, MOSTLY, Rooms, Targets
 from pixelis_agent.tiny.pointing import SHOWN, average_precision, chosen_frames, points
 from pixelis_env.observation import OVERVIEW_FRAMES
 
@@ -42,8 +42,11 @@ PEAK_RATE, WARM_SHARE, WEIGHT_DECAY, CLIP = 1.5e-3, 0.1, 0.05, 1.0
 AVERAGE = 0.995
 """Share of the moving average that each step keeps."""
 
-DEEPSTACK, COLORS, DEPTH = 0.5, 1.0, 0.25
-"""Weights of the probes on the early features, of colour and of depth; classes have 1."""
+DEEPSTACK, COLORS, DEPTH, BOXES = 0.5, 1.0, 0.25, 20.0
+"""Weights of the probes on the early features, of colour, depth and boxes; classes have 1.
+
+Boxes weigh much: a language model can only write where a thing is if its tokens say so.
+"""
 
 FEATURE_RMS = 0.5
 """Root mean square to which the written tower's features are scaled.
@@ -56,20 +59,20 @@ LOG_EVERY, LOOK_EVERY = 25, 250
 
 
 class Probe(nn.Module):
-    """Reads classes, colours and log depth off token features."""
+    """Reads classes, colours, log depth and boxes off token features."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.read = nn.Linear(HIDDEN, len(CLASSES) + len(COLOR_NAMES) + 1)
+        self.read = nn.Linear(HIDDEN, len(CLASSES) + len(COLOR_NAMES) + 1 + 4)
         nn.init.zeros_(self.read.weight)
         # Most tokens show none of the classes.
         nn.init.constant_(self.read.bias, -4.0)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of classes and colours, and depth, of features (tokens, 192)."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of classes and colours, depth, and boxes, of features (tokens, 192)."""
         out = self.read(functional.rms_norm(features, (HIDDEN,)))
-        classes, colors, depth = out.split([len(CLASSES), len(COLOR_NAMES), 1], 1)
-        return classes, colors, depth[:, 0] + 4.0
+        classes, colors, depth, boxes = out.split([len(CLASSES), len(COLOR_NAMES), 1, 4], 1)
+        return classes, colors, depth[:, 0] + 4.0, (boxes + 4.0).sigmoid()
 
 
 class Warmer(nn.Module):
@@ -93,18 +96,20 @@ class Warmer(nn.Module):
 
     def loss(self, batch: Batch, weight: Tensor) -> Tensor:
         """The sum of the probes' losses; `weight` (classes,) makes rare classes count more."""
-        classes, colors, depth = (torch.from_numpy(part) for part in batch.targets)
+        classes, colors, depth, boxes = (torch.from_numpy(part) for part in batch.targets)
         total = torch.zeros(())
         for features, probe, share in zip(
             self.features(batch), self.probes, (1.0, DEEPSTACK), strict=True
         ):
-            told_classes, told_colors, told_depth = probe(features)
+            told_classes, told_colors, told_depth, told_boxes = probe(features)
             entropy = functional.binary_cross_entropy_with_logits
             # A root lifts small things: a cup that covers a tenth of a token asks for a third.
             of_classes = entropy(told_classes, classes.sqrt(), reduction="none") * weight
             of_colors = entropy(told_colors, colors.sqrt(), reduction="none")
             of_depth = functional.smooth_l1_loss(told_depth, depth)
-            loss = of_classes.sum(1).mean() + COLORS * of_colors.sum(1).mean() + DEPTH * of_depth
+            of_boxes = functional.smooth_l1_loss(told_boxes, boxes, beta=0.05)
+            loss = of_classes.sum(1).mean() + COLORS * of_colors.sum(1).mean()
+            loss = loss + DEPTH * of_depth + BOXES * of_boxes
             total = total + share * loss
         return total
 
@@ -144,19 +149,22 @@ def look(warmer: Warmer, data: Data) -> dict[str, Any]:
     Returns:
         `rooms`, `pointing`, `pointing_early` (deepstack features), `frame_choice` (shares, 0..1),
         `ap` (mean over classes), `per_class` (AP, pointing and its count, frame choice and its
-        count by class), `color_ap`, `depth_error` (mean absolute log distance), `rms` (of output
-        and early features).
+        count by class), `color_ap`, `depth_error` (mean absolute log distance), `box_iou`
+        (mean over tokens that show an object), `rms` (of output and early features).
     """
     asked: dict[str, list[tuple[int, bool]]] = defaultdict(list)
     told: list[Tensor] = []
     colors: list[Tensor] = []
     truth: list[Targets] = []
-    errors, squares = [], []
+    errors, squares, overlaps = [], [], []
     for batch, classes, rooms, rows in data.held_out():
         features = warmer.features(batch)
-        (logits, hues, depth), (early, _, _) = (
+        (logits, hues, depth, boxes), (early, *_) = (
             probe(f) for probe, f in zip(warmer.probes, features, strict=True)
         )
+        true = torch.from_numpy(batch.targets.boxes)
+        shown = torch.from_numpy(batch.targets.classes).sum(1) >= MOSTLY
+        overlaps.append(_overlap(boxes[shown], true[shown]))
         box, pixels = rooms.shard.box[rows], rooms.shard.pixels[rows]
         frames = logits.numpy().reshape(OVERVIEW_FRAMES, -1, len(CLASSES))
         asked["pointing"] += points(frames, classes, box, pixels)
@@ -190,9 +198,21 @@ def look(warmer: Warmer, data: Data) -> dict[str, Any]:
         "ap": round(float(np.nanmean(precision)), 4),
         "color_ap": round(float(np.nanmean(_precisions(torch.cat(colors).numpy(), hued))), 4),
         "depth_error": round(float(np.mean(errors)), 4),
+        "box_iou": round(float(torch.cat(overlaps).mean()), 4),
         "rms": [round(float(v), 4) for v in np.sqrt(np.mean(squares, 0))],
         "per_class": dict(per_class),
     }
+
+
+def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of pairs of boxes (N, 4)."""
+
+    def area(box: Tensor) -> Tensor:
+        return (box[:, 2:] - box[:, :2]).clamp_min(0).prod(1)
+
+    low, high = (f(boxes, others) for f in (torch.maximum, torch.minimum))
+    both = area(torch.cat([low[:, :2], high[:, 2:]], 1))
+    return both / (area(boxes) + area(others) - both).clamp_min(1e-6)
 
 
 def _precisions(score: NDArray[np.float32], positive: NDArray[np.bool_]) -> list[float]:
@@ -208,12 +228,18 @@ class Run:
         steps: Steps of the whole run; a run gone on from may get another number, and from there
             on follows that number's learning rate.
         seed: Of weights, order and changes of pictures.
+        tower: Weights to begin with, instead of random ones.
     """
 
-    def __init__(self, data: Path, out: Path, steps: int, seed: int = 0) -> None:
+    def __init__(
+        self, data: Path, out: Path, steps: int, seed: int = 0, tower: Path | None = None
+    ) -> None:
         self._folder, self._out, self._steps, self._seed = data, out, steps, seed
         out.mkdir(parents=True, exist_ok=True)
         self.warmer, self.average = Warmer(seed), Warmer(seed)
+        if tower is not None:
+            for warmer in (self.warmer, self.average):
+                warmer.visual.load_state_dict(load_file(tower))
         self._optimizer = torch.optim.AdamW(
             self.warmer.parameters(), PEAK_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
         )
@@ -337,11 +363,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--steps", type=int, required=True, help=f"of {BATCH} pictures")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tower", type=Path, help="weights to begin with")
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps {options.steps}: give 1 or more")
     torch.set_num_threads(1)
-    run = Run(options.data, options.out, options.steps, options.seed)
+    run = Run(options.data, options.out, options.steps, options.seed, options.tower)
     log = options.out / "metrics.jsonl"
     _drop_after(log, run.progress.step)
     begun, losses = time.monotonic(), []

@@ -240,3 +240,28 @@ def test_the_written_tower_is_the_averaged_one_at_the_promised_scale(
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no rooms-\*\.npz"):
         warmup.Run(tmp_path, tmp_path / "out", 5)
+
+
+def test_tokens_know_the_box_they_belong_to() -> None:
+    ids = np.zeros((32, 48), np.uint8)
+    ids[4:20, 10:40] = 7  # covers most of the first row's middle, little of the second row
+    ids[0:2, 0:2] = 9  # too little of any token
+    told = labels.token_boxes(ids).reshape(2, 3, 4)
+    thing = np.array([10 / 48, 4 / 32, 40 / 48, 20 / 32])
+    np.testing.assert_allclose(told[0, 0], thing, atol=1e-6)
+    np.testing.assert_allclose(told[0, 1], thing, atol=1e-6)
+    np.testing.assert_allclose(told[1, 1], thing, atol=1e-6)
+    # Where nothing stands, a token says where it is itself.
+    np.testing.assert_allclose(told[1, 0], [0, 0.5, 1 / 3, 1], atol=1e-6)
+
+
+@given(arrays(np.uint8, (32, 48), elements=st.integers(0, 3)))
+def test_token_boxes_lie_in_the_picture_and_move_with_it(ids: np.ndarray) -> None:
+    told = labels.token_boxes(ids)
+    assert ((told >= 0) & (told <= 1)).all()
+    assert (told[:, :2] < told[:, 2:]).all()
+    mirrored = labels.token_boxes(np.ascontiguousarray(ids[:, ::-1])).reshape(2, 3, 4)[:, ::-1]
+    back = np.stack(
+        [1 - mirrored[..., 2], mirrored[..., 1], 1 - mirrored[..., 0], mirrored[..., 3]]
+    )
+    np.testing.assert_allclose(np.moveaxis(back, 0, -1), told.reshape(2, 3, 4), atol=1e-6)
