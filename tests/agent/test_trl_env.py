@@ -219,7 +219,6 @@ def test_grpo_trains_on_it(
             report_to="none",
             use_cpu=True,
             bf16=False,
-            gradient_checkpointing=False,
             disable_tqdm=True,
         ),
     )
