@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 
 from pixelis_agent.cota.media import store_image
@@ -37,7 +38,7 @@ from pixelis_env.rooms.questions.survey import LOOKALIKES
 
 FRAME = Region(0, 0, 320, 240)
 FPS = 10.0
-LEAST_PIXELS = 100
+LEAST_PIXELS = 250
 """An object that no frame shows with this many pixels of 320x240 is not asked for."""
 
 CUT_OFF = 4.0
@@ -59,11 +60,15 @@ _SAY_HERE = (
     "The {name} is in view; outline it.",
 )
 SIGHTS = 4
-"""Frames of one object that episodes about single frames ask about, at the most."""
+"""Frames of one object, and objects of one crop, that are asked about, at the most."""
+
+CLOSE = 0.02
+"""A crop shows an object well that covers this share of it."""
 
 
 @dataclass(frozen=True)
 class _Thing:
+    id: int
     name: str
     boxes: tuple[Box | None, ...]
     pixels: tuple[int, ...]
@@ -100,7 +105,8 @@ def _things(shard: Shard, row: int) -> list[_Thing]:
             None if pixels == 0 else tuple(float(v) for v in box)
             for box, pixels in zip(shard.box[k], shard.pixels[k], strict=True)
         )
-        things.append(_Thing(name, boxes, tuple(int(p) for p in shard.pixels[k])))  # type: ignore[arg-type]
+        seen = tuple(int(p) for p in shard.pixels[k])
+        things.append(_Thing(int(shard.object_id[k]), name, boxes, seen))  # type: ignore[arg-type]
     return things
 
 
@@ -123,16 +129,28 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
     things = _things(shard, row)
     times = [round(float(frame) / FPS, 3) for frame in shard.room_frames[row]]
     starts = np.concatenate([[0], np.cumsum(shard.shape.astype(int).prod(1))])
-    shown: list[ImageRef] = []
-    for picture in np.flatnonzero(shard.room == row)[: len(times)]:
-        height, width = (int(v) for v in shard.shape[picture])
-        pixels = shard.rgb[starts[picture] : starts[picture + 1]].reshape(height, width, 3)
+
+    def picture(index: int, time: float, view: Region) -> ImageRef:
+        height, width = (int(v) for v in shard.shape[index])
+        pixels = shard.rgb[starts[index] : starts[index + 1]].reshape(height, width, 3)
         file = store_image(out, Image.fromarray(pixels))
-        time = times[shard.slot[picture]]
-        region = (FRAME.x0, FRAME.y0, FRAME.x1, FRAME.y1)
-        shown.append(ImageRef(file=file, factor=1, time=time, region=region, size=FRAME[2:]))
+        return ImageRef(
+            file=file, factor=1, time=time, region=(*view[:2], *view[2:]), size=view[2:]
+        )
+
+    own = np.flatnonzero(shard.room == row)
+    frames, crops = own[: len(times)], own[len(times) :]
+    shown = [picture(k, times[shard.slot[k]], FRAME) for k in frames]
     if asked == 0:
         yield from _glances(number, things, shown, rng)
+        for crop, index in enumerate(crops):
+            x0, y0, x1, y1 = (int(v) for v in shard.region[index])
+            view = Region(0, 0, x1 - x0, y1 - y0)
+            ids = shard.ids[starts[index] : starts[index + 1]].reshape(shard.shape[index])
+            near = _near(things, ids, view)
+            if near:
+                image = picture(index, 0.0, view)
+                yield from _close_ups(number, crop, near, image, rng)
         return
     order = [things[k] for k in rng.permutation(len(things))]
     for variant, start in enumerate(range(0, len(order), asked)):
@@ -149,9 +167,36 @@ def _glances(
         seen = np.flatnonzero(np.array(thing.pixels) >= LEAST_PIXELS)
         for frame in rng.permutation(seen)[:SIGHTS]:
             image = shown[frame].model_copy(update={"time": 0.0})
-            alone = _Thing(thing.name, (thing.boxes[frame],), (thing.pixels[frame],))
+            alone = replace(thing, boxes=(thing.boxes[frame],), pixels=(thing.pixels[frame],))
             yield _episode(number, variant, [alone], [image], None, rng)
             variant += 1
+
+
+def _near(things: Sequence[_Thing], ids: NDArray[np.uint8], view: Region) -> list[_Thing]:
+    """The things that a crop shows well, with their boxes in it.
+
+    Args:
+        things: Of the room.
+        ids: (h, w), the object at each pixel of the resized crop.
+        view: The crop's own pixels.
+    """
+    found = []
+    scale = np.array([view.width / ids.shape[1], view.height / ids.shape[0]] * 2)
+    for thing in things:
+        y, x = np.nonzero(ids == thing.id)
+        if len(x) < CLOSE * ids.size:
+            continue
+        box = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) * scale
+        found.append(replace(thing, boxes=(tuple(box.tolist()),), pixels=(len(x),)))
+    return found
+
+
+def _close_ups(
+    number: int, crop: int, near: Sequence[_Thing], image: ImageRef, rng: Generator
+) -> Iterator[Record]:
+    """Episodes about a crop, as if it were an image."""
+    for k in rng.permutation(len(near))[:SIGHTS]:
+        yield _episode(number, 1000 * (crop + 1) + int(k), [near[k]], [image], None, rng)
 
 
 def _episode(
@@ -163,9 +208,10 @@ def _episode(
     rng: Generator,
 ) -> Record:
     names = ", the ".join(thing.name for thing in things)
+    view = Region(*shown[0].region)
     request = _ASK[rng.integers(len(_ASK))].format(names=names)
     if times is None:
-        text = f"{request}\ne0 medium: image, 320x240 px"
+        text = f"{request}\ne0 medium: image, {view.width}x{view.height} px"
     else:
         frames = round(times[-1] * FPS) + 1
         medium = f"e0 medium: video, 320x240 px, {frames / FPS:.3f} s, {frames} frames"
@@ -178,7 +224,7 @@ def _episode(
         box = thing.boxes[best]
         assert box is not None
         time = None if times is None else times[best]
-        action = Segment(time=time, box=box_from_source(_least(box), "rel1000", FRAME))
+        action = Segment(time=time, box=box_from_source(_least(box, view), "rel1000", view))
         words = _SAY_HERE if time is None else _SAY
         say = words[rng.integers(len(words))].format(name=thing.name, time=f"{time or 0:g}")
         turns.append(
@@ -189,7 +235,7 @@ def _episode(
                 pointing=[thing.boxes[k] for k in seen],
             )
         )
-        place = ", ".join(f"{v:.0f}" for v in box_from_source(box, "rel1000", FRAME))
+        place = ", ".join(f"{v:.0f}" for v in box_from_source(box, "rel1000", view))
         result = (
             f"e{step} mask: {thing.pixels[best]} px in [{place}] of e0, {time or 0:.3f} s, "
             "score 1.00"
@@ -212,11 +258,11 @@ def _episode(
     )
 
 
-def _least(box: Box) -> Box:
-    """The box, grown to the least size and kept inside the frame."""
+def _least(box: Box, view: Region) -> Box:
+    """The box, grown to the least size and kept inside the view."""
     x0, y0, x1, y1 = box
     grow_x, grow_y = max(MIN_SIDE - (x1 - x0), 0) / 2, max(MIN_SIDE - (y1 - y0), 0) / 2
-    right, bottom = float(FRAME.width), float(FRAME.height)
+    right, bottom = float(view.width), float(view.height)
     return (
         max(x0 - grow_x, 0),
         max(y0 - grow_y, 0),
