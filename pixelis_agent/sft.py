@@ -92,10 +92,12 @@ def train(config: SFTConfig) -> dict[str, Any]:
         ValueError: The corpora do not fill one batch, or a setting does not fit.
     """
     from accelerate import Accelerator
-    from accelerate.utils import broadcast_object_list
+    from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
     one_thread()
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    # A head without a target in a process' share of the step takes no part in its backward pass.
+    some_idle = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[some_idle])
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
         out.mkdir(parents=True, exist_ok=True)
@@ -142,7 +144,9 @@ def train(config: SFTConfig) -> dict[str, Any]:
         micros = [rows[k : k + config.micro_batch] for k in range(0, len(rows), config.micro_batch)]
         batches = [make_batch(model, processor, [row.rollout for row in m], look) for m in micros]
         weights = [token_weights(b.labels, b.learn, label_weights) for b in batches]
-        total = sum(float(w.sum()) for w in weights)
+        # Gradients are averaged over processes: each divides by what one of them has on average.
+        counted = torch.stack([w.sum() for w in weights]).sum()
+        total = float(accelerator.reduce(counted, "mean"))
         logged: dict[str, float] = {}
         for micro, batch, weight in zip(micros, batches, weights, strict=True):
             targets = None

@@ -144,12 +144,11 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
     if asked == 0:
         yield from _glances(number, things, shown, rng)
         for crop, index in enumerate(crops):
-            x0, y0, x1, y1 = (int(v) for v in shard.region[index])
-            view = Region(0, 0, x1 - x0, y1 - y0)
-            ids = shard.ids[starts[index] : starts[index + 1]].reshape(shard.shape[index])
-            near = _near(things, ids, view)
+            height, width = (int(v) for v in shard.shape[index])
+            ids = shard.ids[starts[index] : starts[index + 1]].reshape(height, width)
+            near = _near(things, ids)
             if near:
-                image = picture(index, 0.0, view)
+                image = picture(index, 0.0, Region(0, 0, width, height))
                 yield from _close_ups(number, crop, near, image, rng)
         return
     order = [things[k] for k in rng.permutation(len(things))]
@@ -172,22 +171,20 @@ def _glances(
             variant += 1
 
 
-def _near(things: Sequence[_Thing], ids: NDArray[np.uint8], view: Region) -> list[_Thing]:
+def _near(things: Sequence[_Thing], ids: NDArray[np.uint8]) -> list[_Thing]:
     """The things that a crop shows well, with their boxes in it.
 
     Args:
         things: Of the room.
         ids: (h, w), the object at each pixel of the resized crop.
-        view: The crop's own pixels.
     """
     found = []
-    scale = np.array([view.width / ids.shape[1], view.height / ids.shape[0]] * 2)
     for thing in things:
         y, x = np.nonzero(ids == thing.id)
         if len(x) < CLOSE * ids.size:
             continue
-        box = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) * scale
-        found.append(replace(thing, boxes=(tuple(box.tolist()),), pixels=(len(x),)))
+        box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
+        found.append(replace(thing, boxes=(box,), pixels=(len(x),)))
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,25 @@ def test_parts_of_a_batch_make_no_difference(config: SFTConfig, tmp_path: Path) 
     for row, twin in zip(first, other, strict=True):
         assert row["imitation"] == pytest.approx(twin["imitation"], rel=1e-4)
         assert row["grad_norm"] == pytest.approx(twin["grad_norm"], rel=1e-2)
+
+
+def test_two_processes_are_one(config: SFTConfig, tmp_path: Path) -> None:
+    """Four episodes a step in two processes, one with other heads idle, are four in one."""
+    train(replace(config, epochs=1, heads=False))
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    options = ["--data", *map(str, config.data), "--model", config.model, "--epochs", "1"]
+    options += ["--batch", "4", "--micro-batch", "2", "--out"]
+    for name, more in (("two", ["--no-heads"]), ("heads", [])):
+        command = [*launch, "-m", "pixelis_agent.cli", "sft", *options, str(tmp_path / name), *more]
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    first, other = (read_metrics(p / "metrics.jsonl") for p in (config.out, tmp_path / "two"))
+    for row, twin in zip(first, other, strict=True):
+        assert row["grad_norm"] == pytest.approx(twin["grad_norm"], rel=1e-2)
+    trained, twin = (load_model(p).model.state_dict() for p in (config.out, tmp_path / "two"))
+    for name, value in trained.items():
+        torch.testing.assert_close(twin[name], value, atol=2e-4, rtol=0)
+    assert (tmp_path / "heads" / "model").is_dir()
 
 
 def test_the_tower_stays_when_it_is_frozen(config: SFTConfig, base: Path, tmp_path: Path) -> None:
