@@ -77,7 +77,9 @@ class Objective(nn.Module):
         log_probs = scores.gather(-1, batch.input_ids[:, 1:][counted][:, None])[:, 0]
         losses = {"imitation": imitation_loss(log_probs, weights[:, 1:][counted], total)}
         if self.heads is not None and targets is not None:
-            losses |= self.heads.losses(hidden, targets)
+            # Coordinates and overlaps need all their digits, whatever the model computes in.
+            with torch.autocast(hidden.device.type, enabled=False):
+                losses |= self.heads.losses(hidden, targets)
         return losses
 
 

@@ -283,7 +283,7 @@ def write_corpus(frames: Path, out: Path, seed: int = 0, asked: int = 3) -> int:
     out.mkdir(parents=True, exist_ok=True)
     count = 0
     for file in files:
-        final = out / f"shard-{file.stem.rpartition('-')[2]}.jsonl"
+        final = out / f"shard-{file.stem.removeprefix('rooms-')}.jsonl"
         if final.exists():
             continue
         shard = load_shard(file)
