@@ -8,13 +8,7 @@ from typing import Union
 
 from PIL import Image
 
-
-def enlarged(image: Image.Image, factor: int) -> Image.Image:
-    """An image enlarged by a whole factor, as `pixelis_env.wrappers.ToolCall` does it."""
-    if factor == 1:
-        return image
-    size = (image.width * factor, image.height * factor)
-    return image.resize(size, Image.Resampling.BICUBIC)
+from pixelis_env.wrappers import enlarged
 
 
 @dataclass(frozen=True)

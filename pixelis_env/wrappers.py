@@ -183,8 +183,12 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
         )
 
     def _enlarge(self, image: Image.Image) -> Image.Image:
-        factor = -(-self._min_side // max(image.size))
-        if factor <= 1:
-            return image
-        size = (image.width * factor, image.height * factor)
-        return image.resize(size, Image.Resampling.BICUBIC)
+        return enlarged(image, -(-self._min_side // max(image.size)))
+
+
+def enlarged(image: Image.Image, factor: int) -> Image.Image:
+    """An image enlarged by a whole factor >= 1, as `ToolCall` shows it."""
+    if factor == 1:
+        return image
+    size = (image.width * factor, image.height * factor)
+    return image.resize(size, Image.Resampling.BICUBIC)

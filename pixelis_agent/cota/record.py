@@ -31,7 +31,7 @@ class ImageRef(_Part):
 
     Attributes:
         file: Its native pixels, in the corpus' folder.
-        factor: How many times it was enlarged before it was shown (`images.enlarged`), >= 1.
+        factor: How many times it was enlarged before it was shown (`wrappers.enlarged`), >= 1.
         time: When the frame that it shows appears, s.
         region: The whole pixels of the medium that it shows, (x0, y0, x1, y1), half open; the
             file has as many.

@@ -19,13 +19,12 @@ from pixelis_agent.cota.record import (
     Turn,
     UserTurn,
 )
-from pixelis_agent.images import enlarged
 from pixelis_env.actions import Action
 from pixelis_env.coordinates import Region
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import Evidence
 from pixelis_env.tasks import Task
-from pixelis_env.wrappers import ToolCall
+from pixelis_env.wrappers import ToolCall, enlarged
 
 
 class Aim(NamedTuple):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelis_agent.tiny.config import IMAGE
+from pixelis_env import wrappers
 from pixelis_env.coordinates import Region, snap
 from pixelis_env.observation import OVERVIEW_FRAMES, overview_indices
 from pixelis_env.rooms import RoomVideo, make_scene
@@ -163,10 +164,8 @@ def shown_size(height: int, width: int) -> tuple[int, int]:
 
 def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture enlarged by a whole factor to a longer side of at least `MIN_SIDE` px."""
-    height, width = pixels.shape[:2]
-    factor = -(-MIN_SIDE // max(height, width))
-    size = (width * factor, height * factor)
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    factor = -(-MIN_SIDE // max(pixels.shape[:2]))
+    return np.asarray(wrappers.enlarged(Image.fromarray(pixels), factor))
 
 
 def sampled(values: NDArray[Any], height: int, width: int) -> NDArray[Any]:

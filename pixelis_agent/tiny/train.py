@@ -8,10 +8,10 @@ seven hours of one core; the stages that write data use ``--workers`` processes.
 2. the vision tower learns to tell class, colour, depth and box from every token (`tiny.warmup`);
 3. dialogues that outline named things (`tiny.find`), demonstrations of the tasks (`pixelis cota`);
 4. a tokenizer and an untrained model with that tower (`tiny.base`);
-5. single frames: the language model learns which name means which tokens (`glance`);
-6. whole videos: which frame, which box (`find`): this is the "early" model;
-7. the demonstrations: `pixelis sft` as anyone would run it;
-8. 500 unseen tasks, and the same for a model of this size that answers without tools.
+5. single frames: the language model learns which name means which tokens: the "early" model;
+6. demonstrations, among them videos and frames in which things are outlined: `pixelis sft`;
+7. 500 unseen tasks, and the same for a model of this size that answers without tools;
+8. the files that are shipped, with the card (`tiny.export`).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def make(out: Path, workers: int, seed: int) -> dict[str, Any]:
     from pixelis_agent.sft import train
     from pixelis_agent.tiny import frames, warmup
     from pixelis_agent.tiny.base import make_base
+    from pixelis_agent.tiny.export import export, write_card
     from pixelis_agent.tiny.find import write_corpus
 
     rooms, tower, base = out / "frames", out / "tower", out / "base"
@@ -62,9 +63,9 @@ def make(out: Path, workers: int, seed: int) -> dict[str, Any]:
     )
     if not (base / "config.json").exists():
         make_base([demonstrations, find, glance], tower / "warm.safetensors", base, seed)
-    first = SFTConfig(
+    early = SFTConfig(
         (glance,),
-        out / "named",
+        out / "early",
         str(base),
         epochs=1,
         batch=32,
@@ -72,19 +73,29 @@ def make(out: Path, workers: int, seed: int) -> dict[str, Any]:
         learning_rate=2e-3,
         seed=seed,
     )
-    early = replace(
-        first, data=(find,), out=out / "early", model=f"{first.out}", batch=16, micro_batch=8
-    )
     acting = replace(
-        early, data=(demonstrations, find), out=out / "acting", model=f"{early.out}", epochs=4
+        early,
+        data=(demonstrations, find, glance),
+        out=out / "acting",
+        model=str(early.out),
+        epochs=2,
+        micro_batch=4,
+        learning_rate=1.5e-3,
     )
     silent = replace(acting, data=(demonstrations,), out=out / "direct", direct=True)
-    for stage in (first, early, acting, silent):
+    for stage in (early, acting, silent):
         if not (stage.out / "model").exists():
             train(stage)
-    judge = EvalConfig(str(acting.out), types=TYPES, workers=workers, out=out / "evaluation")
-    evaluate(replace(judge, policy=str(silent.out), out=out / "evaluation-direct"))
-    return evaluate(judge)
+    judged, compared = out / "evaluation", out / "evaluation-direct"
+    judge = EvalConfig(str(acting.out), types=TYPES, workers=workers, out=judged)
+    evaluate(replace(judge, policy=str(silent.out), out=compared))
+    result = evaluate(judge)
+    shipped = out / "shipped"
+    export(early.out, shipped / "early")
+    export(acting.out, shipped / "weights")
+    story = Path(__file__).with_name("card.md")
+    write_card(shipped / "weights", judged / "results.json", compared / "results.json", story)
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
