@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,6 +133,7 @@ def learn(out: Path, console: Any) -> dict[str, Any]:
     from pixelis_agent.sft import train
 
     data, result = out / "demonstrations", out / "live"
+    shutil.rmtree(result, ignore_errors=True)  # a finished run would not be trained again
     write(CotaConfig(data, types=LIVE_TYPES, episodes=LIVE_EPISODES, workers=2, shard=48))
 
     def score(policy: str) -> float:

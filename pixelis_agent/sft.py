@@ -99,7 +99,12 @@ def train(config: SFTConfig) -> dict[str, Any]:
     one_thread()
     # A head without a target in a process' share of the step takes no part in its backward pass.
     some_idle = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[some_idle])
+    accelerator = Accelerator(
+        # Without it, processes that torchrun started on CPUs would not know of each other.
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=config.mixed_precision,
+        kwargs_handlers=[some_idle],
+    )
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
         out.mkdir(parents=True, exist_ok=True)
