@@ -180,7 +180,7 @@ def test_no_input_leaves_step_as_an_exception(env_id: str) -> None:
     run_fuzz(env_id, "oracle", 150, rooms=1)
 
 
-# The pixel backends, which play every trace twice as well, take ten times as long as the exact ones.
+# The pixel backends take ten times as long as the exact ones, and play every trace twice as well.
 @pytest.mark.slow
 @pytest.mark.parametrize(("tools", "steps"), [("oracle", 10_000), (None, 2_000)])
 @pytest.mark.parametrize("env_id", ENV_IDS)
