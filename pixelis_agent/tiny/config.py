@@ -24,6 +24,9 @@ IMAGE = {
 
 HIDDEN = 192
 
+GRID = 10
+"""Its boxes are written in multiples of this, thousandths of the view."""
+
 
 def tiny_config(vocab_size: int, ids: dict[str, int]) -> Qwen3VLConfig:
     """The configuration of `pixelis-tiny`.

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelis_agent.cota.media import store_image
+from pixelis_agent.cota.plan import coarse
 from pixelis_agent.cota.record import (
     AssistantTurn,
     ImageRef,
@@ -31,6 +32,7 @@ from pixelis_agent.cota.record import (
     UserTurn,
     record_line,
 )
+from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.frames import CATEGORIES, COLOR_NAMES, Shard, load_shard
 from pixelis_env.actions import Segment, ToolCallCodec
 from pixelis_env.coordinates import Box, Region, box_from_source
@@ -221,7 +223,8 @@ def _episode(
         box = thing.boxes[best]
         assert box is not None
         time = None if times is None else times[best]
-        action = Segment(time=time, box=box_from_source(_least(box, view), "rel1000", view))
+        written = box_from_source(_least(box, view), "rel1000", view)
+        action = Segment(time=time, box=coarse(written, GRID))
         words = _SAY_HERE if time is None else _SAY
         say = words[rng.integers(len(words))].format(name=thing.name, time=f"{time or 0:g}")
         turns.append(

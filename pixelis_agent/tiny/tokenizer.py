@@ -1,7 +1,8 @@
 """The tokenizer of `pixelis-tiny`: a small byte-level BPE with Qwen's markers and its own template.
 
-Digits stand alone, so that numbers are written place by place; words and the punctuation between
-them may merge, so that the skeleton of a tool call costs few tokens.
+Numbers up to 1000 are tokens of their own, so that a coordinate is one choice and a number that a
+tool returned is copied in one piece; longer ones are written in threes. Words and the punctuation
+between them may merge, so that the skeleton of a tool call costs few tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 VOCABULARY = 1280
+"""Entries at the most, numbers aside."""
+
+NUMBERS = tuple(str(number) for number in range(10, 1001))
 
 MARKERS = (
     "<|endoftext|>",
@@ -55,7 +59,7 @@ _PIECES = r"\p{N}| ?\p{L}+|[^\p{L}\p{N}]+?(?= ?\p{L}|\p{N}|$)|[^\p{L}\p{N}]+"
 
 
 def train_tokenizer(texts: Iterable[str]) -> Any:
-    """A transformers tokenizer with at most `VOCABULARY` entries, trained on `texts`."""
+    """A transformers tokenizer with at most `VOCABULARY` entries and `NUMBERS`, from `texts`."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers, trainers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
@@ -75,7 +79,8 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    whole = (*TAGS, *NUMBERS)
+    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in whole])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=MARKERS[0],

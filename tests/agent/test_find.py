@@ -1,0 +1,92 @@
+"""Dialogues that outline named things: their boxes, images and tokens fit together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelis_agent.cota.examples import Examples
+from pixelis_agent.cota.plan import coarse
+from pixelis_agent.cota.record import AssistantTurn, read_cota
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.tiny.config import GRID
+from pixelis_agent.tiny.find import write_corpus
+from pixelis_agent.tiny.frames import write_shard
+from pixelis_agent.tiny.tokenizer import NUMBERS
+from pixelis_env.actions import ToolCallCodec
+from pixelis_env.coordinates import Region, box_to_source
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frames")
+    write_shard(folder / "rooms-0000-00000.npz", 0, range(1))
+    write_shard(folder / "rooms-0001-00000.npz", 1, range(1))
+    return folder
+
+
+@pytest.mark.parametrize("asked", [0, 2])
+def test_outlines_fit_what_is_shown(
+    frames: Path, tmp_path: Path, processor: Processor, asked: int
+) -> None:
+    assert write_corpus(frames, tmp_path, asked=asked) == len(read_cota(tmp_path))
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2  # a seed's rooms do not hide another's
+    assert write_corpus(frames, tmp_path, asked=asked) == 0
+    examples = Examples([tmp_path], processor)
+    sizes, codec = set(), ToolCallCodec()
+    for k in range(len(examples)):
+        record, example = examples.record(k), examples[k]
+        view = Region(*record.turns[0].images[0].region)
+        sizes.add(view[2:])
+        turns = [turn for turn in record.turns if isinstance(turn, AssistantTurn)]
+        assert len(turns) == (1 if asked == 0 else min(asked, len(turns)))
+        for turn, target in zip(turns, example.targets, strict=True):
+            call = json.loads(turn.text.partition("<tool_call>")[2].removesuffix("</tool_call>"))
+            box = call["arguments"]["box"]
+            assert all(value % GRID == 0 and 0 <= value <= 1000 for value in box)
+            action = codec.decode(call)
+            written = box_to_source(action.box, action.frame, view)
+            # Half a thousandth: what is written is rounded before it is put on the grid.
+            near = 0.0006 * max(view[2:])
+            true = turn.target.box
+            assert all(low <= edge + near for low, edge in zip(written[:2], true[:2], strict=True))
+            assert all(
+                high >= edge - near for high, edge in zip(written[2:], true[2:], strict=True)
+            )
+            # One value for every image token so far, and some of them show the thing.
+            assert target.coverage is not None
+            assert target.coverage.max() > 0
+        images = example.rollout.images
+        tokens = sum(processor.image_tokens(image) for image in images)
+        assert example.rollout.tokens.count(processor.image_id) == tokens
+        pixels = processor.pixels(images)
+        assert int(pixels["image_grid_thw"].prod(1).sum()) == 4 * tokens
+    assert (320, 240) in sizes
+    assert asked > 0 or len(sizes) > 1  # close-ups
+
+
+@given(st.lists(st.floats(0, 1000), min_size=4, max_size=4), st.integers(1, 50))
+def test_a_coarse_box_holds_the_box(values: list[float], grid: int) -> None:
+    x, y = sorted(values[:2]), sorted(values[2:])
+    box = (x[0], y[0], x[1], y[1])
+    grown = coarse(box, grid)
+    assert coarse(grown, grid) == grown
+    for low, high, side in zip(grown, box, range(4), strict=True):
+        assert 0 <= low <= 1000
+        assert low % grid == 0 or low == 1000
+        assert (low <= high) if side < 2 else (low >= high)
+        assert abs(low - high) < grid + 1e-9
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**4))
+def test_numbers_are_whole_tokens_and_come_back(processor: Processor, a: int, b: int) -> None:
+    text = f'{{"box": [{a}, {b}], "time": {a}.{b}}} e{b}'
+    ids = processor.tokenizer.encode(text, add_special_tokens=False)
+    assert processor.tokenizer.decode(ids) == text
+    if str(b) in NUMBERS:
+        piece = processor.tokenizer.convert_tokens_to_ids(str(b))
+        assert ids.count(piece) >= 3
