@@ -45,6 +45,13 @@ def test_many_tasks_of_every_type_keep_their_laws(family: str, kind: str) -> Non
         glimpses_suffice(env)
 
 
+def test_a_category_is_outlined_where_it_shows() -> None:
+    """The first chair of this room is never in view: the one that appears is another."""
+    env = PixelisEnv(RoomsSource(family="vsi", types=["obj_appearance_order"]), tools="oracle")
+    env.reset(options={"index": 27})
+    oracle_is_right(env)
+
+
 @pytest.mark.parametrize(("family", "kind"), TYPES)
 def test_the_oracle_chain_runs_on_the_default_backends(family: str, kind: str) -> None:
     env = PixelisEnv(RoomsSource(family=family, types=[kind]))

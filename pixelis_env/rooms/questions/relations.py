@@ -118,7 +118,18 @@ def _order(survey: Survey, targets: Targets, rng: Generator) -> Question:
         f"{', '.join(names)}?"
     )
     # The objects that appear, in that order: what a person would point at.
-    return Question(text, options, answer, tuple(targets[k] for k in ranking))
+    shown = [_first_of(survey, name) for name in names]
+    return Question(text, options, answer, tuple(shown[k] for k in ranking))
+
+
+def _first_of(survey: Survey, category: str) -> int:
+    """The object of a category that appears first; others of it may never come into view."""
+    frames = {
+        placed.id: frame
+        for placed in survey.group(category)
+        if (frame := survey.first_frame([placed.id], APPEARED)) is not None
+    }
+    return min(frames, key=lambda target: (frames[target], target))
 
 
 def appearance(survey: Survey, category: str, share: float) -> float:
