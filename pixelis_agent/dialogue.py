@@ -42,14 +42,9 @@ class Dialogue:
 
     def open(self, observation: dict[str, Any]) -> Fed:
         """The chat up to the model's first turn; the question stands before the images."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": observation["text"]}]
-        for image, time in zip(observation["images"], observation["times"], strict=True):
-            if len(observation["images"]) > 1:
-                content.append({"type": "text", "text": f"<{_seconds(time)} seconds>"})
-            content.append({"type": "image", "image": image})
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": content},
+            {"role": "user", "content": question_blocks(observation)},
         ]
         return self._feed(self.processor.render(messages, self._tools), observation["images"])
 
@@ -80,6 +75,16 @@ class Dialogue:
         if fed.tokens[-count:] == self._opening:
             fed.labels[-count:] = [Label.TEMPLATE] * count
         return fed
+
+
+def question_blocks(observation: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the environment says at the reset: the question, then each frame after its time."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": observation["text"]}]
+    for image, time in zip(observation["images"], observation["times"], strict=True):
+        if len(observation["images"]) > 1:
+            content.append({"type": "text", "text": f"<{_seconds(time)} seconds>"})
+        content.append({"type": "image", "image": image})
+    return content
 
 
 def _seconds(time: float) -> str:

@@ -28,7 +28,7 @@ import gymnasium as gym
 from transformers import Qwen3VLProcessor
 
 import pixelis_env  # noqa: F401 - registers the ids
-from pixelis_agent.dialogue import SYSTEM, _seconds
+from pixelis_agent.dialogue import SYSTEM, question_blocks
 from pixelis_agent.models.processor import Processor
 from pixelis_env.wrappers import ToolCall
 
@@ -119,12 +119,7 @@ class PixelisToolEnv:
             )
         observation, _ = self._env.reset(options={"index": index})
         self._over, self.reward, self.score = False, 0.0, None
-        blocks = [_text(observation["text"])]
-        for image, time in zip(observation["images"], observation["times"], strict=True):
-            if len(observation["images"]) > 1:
-                blocks.append(_text(f"<{_seconds(time)} seconds>"))
-            blocks.append({"type": "image", "image": image})
-        return blocks
+        return question_blocks(observation)
 
     @_operation
     def zoom(
