@@ -21,8 +21,10 @@ class SFTConfig:
         epochs: Times that each episode is seen.
         batch: Episodes a step, over all processes.
         micro_batch: Episodes in memory at a time, a process.
+        optimizer: "muon" trains the matrices of hidden layers with Muon, the rest with AdamW: for
+            small models trained from nothing.
         learning_rate: The highest; warmed up over 5 % of the steps, then a cosine to 0.
-        weight_decay: Of matrices (AdamW).
+        weight_decay: Of matrices.
         max_grad_norm: Longer gradients are shortened to this.
         op_weight: Weight of operation tokens in the loss; thoughts and answers have 1.
         argument_weight: Weight of argument tokens.
@@ -47,6 +49,7 @@ class SFTConfig:
     epochs: int = 3
     batch: int = 16
     micro_batch: int = 4
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

@@ -130,7 +130,9 @@ def train(config: SFTConfig) -> dict[str, Any]:
 
     # 2. The optimizer, and where the run stands.
     objective = Objective(model, processor, heads)
-    optimizer = make_optimizer(objective, config.learning_rate, config.weight_decay)
+    optimizer = make_optimizer(
+        objective, config.learning_rate, config.weight_decay, config.optimizer
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: learning_curve(k, len(steps)))
     label_weights = {
         **LABEL_WEIGHTS,

@@ -9,11 +9,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pixelis_agent.cota.record import Corpus
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.tiny.config import IMAGE, build_tiny
 from pixelis_agent.tiny.tokenizer import token_ids, train_tokenizer
+
+NUMBER_SCALES = (5.0, 500.0)
+"""The least and the largest distance over which embeddings of numbers stop being alike."""
 
 MOST_TEXTS = 3000
 """Episodes of each corpus that the tokenizer is trained on: more change nothing."""
@@ -26,6 +32,33 @@ def corpus_texts(folders: Sequence[Path]) -> Iterator[str]:
         for k in range(0, len(corpus), max(1, len(corpus) // MOST_TEXTS)):
             for turn in corpus[k].turns:
                 yield turn.text
+
+
+def order_numbers(embeddings: Any, tokenizer: Any, seed: int) -> None:
+    """Makes the first embeddings of numbers alike where the numbers are near, in place.
+
+    A number is a token of its own. From unrelated embeddings a model has to see every coordinate
+    to be able to write it; from these, what it learns of 400 holds for 410. Half of each embedding
+    are random Fourier features of the number (Rahimi and Recht, 2007), at scales of
+    `NUMBER_SCALES`; the other half stays random, so that near numbers can be told apart.
+
+    Args:
+        embeddings: float32 (vocabulary, hidden), the input embeddings (and, tied, the output's).
+        tokenizer: Tells which tokens are numbers.
+        seed: Of the features.
+    """
+    import torch
+
+    numbers = {int(text): id for text, id in tokenizer.get_vocab().items() if text.isdecimal()}
+    values = np.array(sorted(numbers))
+    rng = np.random.default_rng(seed)
+    size = embeddings.shape[1] // 2
+    scales = np.exp(rng.uniform(*np.log(NUMBER_SCALES), size))
+    waves = np.cos(values[:, None] / scales + rng.uniform(0, 2 * np.pi, size))
+    with torch.no_grad():
+        rows = torch.tensor([numbers[value] for value in values])
+        features = torch.from_numpy(np.sqrt(2) * waves).float()
+        embeddings[rows, :size] = float(embeddings.std()) * features
 
 
 def make_base(data: Sequence[Path], tower: Path | None, out: Path, seed: int = 0) -> None:
@@ -42,6 +75,7 @@ def make_base(data: Sequence[Path], tower: Path | None, out: Path, seed: int = 0
 
     tokenizer = train_tokenizer(corpus_texts(data))
     model = build_tiny(len(tokenizer), token_ids(tokenizer), seed)
+    order_numbers(model.get_input_embeddings().weight, tokenizer, seed)
     if tower is not None:
         model.model.visual.load_state_dict(load_file(tower))
     model.generation_config.eos_token_id = tokenizer.eos_token_id

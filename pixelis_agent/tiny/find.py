@@ -4,8 +4,10 @@
 `pixelis_agent.tiny.frames` into a corpus of short episodes in the layout of
 `pixelis_agent.cota.record`: a request that names a few objects, and for each a call that outlines
 it in the overview frame that shows it best, answered with its true outline. So the language model
-learns which frame and which box a name means before it meets questions. ``--asked 0`` shows one
-frame at a time: a fifth of the tokens, so that names and boxes are learned first and cheaply.
+learns which frame and which box a name means before it meets questions. Where there is a crop of
+the object in that frame, another episode zooms to it first and outlines the object there.
+``--asked 0`` shows one picture at a time, frame or crop: a fifth of the tokens, so that names and
+boxes are learned first and cheaply.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from PIL import Image
 
 from pixelis_agent.cota.media import store_image
@@ -33,19 +34,20 @@ from pixelis_agent.cota.record import (
     record_line,
 )
 from pixelis_agent.tiny.config import GRID
-from pixelis_agent.tiny.frames import CATEGORIES, COLOR_NAMES, Shard, load_shard
-from pixelis_env.actions import Segment, ToolCallCodec
+from pixelis_agent.tiny.frames import MIN_SIDE as ENLARGED
+from pixelis_agent.tiny.frames import Shard, load_shard, shown_size
+from pixelis_agent.tiny.things import (
+    FRAME,
+    LEAST_PIXELS,
+    Thing,
+    largest_inside,
+    named_things,
+    shown_near,
+)
+from pixelis_env.actions import Segment, ToolCallCodec, Zoom
 from pixelis_env.coordinates import Box, Region, box_from_source
-from pixelis_env.rooms.questions.survey import LOOKALIKES
 
-FRAME = Region(0, 0, 320, 240)
 FPS = 10.0
-LEAST_PIXELS = 250
-"""An object that no frame shows with this many pixels of 320x240 is not asked for."""
-
-CUT_OFF = 4.0
-"""A frame that cuts the object off must show it this many times larger to be the better one."""
-
 MIN_SIDE = 8.0
 """Boxes are written at least this wide and high, px."""
 
@@ -64,52 +66,11 @@ _SAY_HERE = (
 SIGHTS = 4
 """Frames of one object, and objects of one crop, that are asked about, at the most."""
 
-CLOSE = 0.02
-"""A crop shows an object well that covers this share of it."""
-
-
-@dataclass(frozen=True)
-class _Thing:
-    id: int
-    name: str
-    boxes: tuple[Box | None, ...]
-    pixels: tuple[int, ...]
-
-    @property
-    def best(self) -> int:
-        """The frame that shows it best."""
-        worth = [
-            0.0 if box is None else pixels / (CUT_OFF if _cut(box) else 1.0)
-            for box, pixels in zip(self.boxes, self.pixels, strict=True)
-        ]
-        return int(np.argmax(worth))
-
-
-def _cut(box: Box) -> bool:
-    return box[0] <= 0 or box[1] <= 0 or box[2] >= FRAME.width or box[3] >= FRAME.height
-
-
-def _things(shard: Shard, row: int) -> list[_Thing]:
-    """The objects of a room that a name tells apart and that some frame shows."""
-    own = np.flatnonzero(shard.object_room == row)
-    names = []
-    for k in own:
-        name = CATEGORIES[shard.category[k]]
-        if name in ("sign", "tag"):
-            name = f"{COLOR_NAMES[shard.color[k]]} {name}"
-        names.append(name)
-    things = []
-    for k, name in zip(own, names, strict=True):
-        alike = any(other in names for other in LOOKALIKES.get(name, ()))
-        if names.count(name) > 1 or alike or shard.pixels[k].max() < LEAST_PIXELS:
-            continue
-        boxes = tuple(
-            None if pixels == 0 else tuple(float(v) for v in box)
-            for box, pixels in zip(shard.box[k], shard.pixels[k], strict=True)
-        )
-        seen = tuple(int(p) for p in shard.pixels[k])
-        things.append(_Thing(int(shard.object_id[k]), name, boxes, seen))  # type: ignore[arg-type]
-    return things
+_CLOSER = (
+    "At {time} seconds the {name} is in view; zoom in on it.",
+    "Look closer at the {name} at {time} seconds.",
+    "The {name} shows best at {time} seconds; zoom in.",
+)
 
 
 def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> Iterator[Record]:
@@ -128,7 +89,7 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
     """
     number = int(shard.room_seed[row])
     rng = np.random.default_rng([seed, number])
-    things = _things(shard, row)
+    things = named_things(shard, row)
     times = [round(float(frame) / FPS, 3) for frame in shard.room_frames[row]]
     starts = np.concatenate([[0], np.cumsum(shard.shape.astype(int).prod(1))])
 
@@ -145,13 +106,20 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
     shown = [picture(k, times[shard.slot[k]], FRAME) for k in frames]
     if asked == 0:
         yield from _glances(number, things, shown, rng)
-        for crop, index in enumerate(crops):
-            height, width = (int(v) for v in shard.shape[index])
-            ids = shard.ids[starts[index] : starts[index + 1]].reshape(height, width)
-            near = _near(things, ids)
-            if near:
-                image = picture(index, 0.0, Region(0, 0, width, height))
-                yield from _close_ups(number, crop, near, image, rng)
+    for crop, index in enumerate(crops):
+        height, width = (int(v) for v in shard.shape[index])
+        ids = shard.ids[starts[index] : starts[index + 1]].reshape(height, width)
+        near = shown_near(things, ids)
+        slot, region = int(shard.slot[index]), Region(*map(int, shard.region[index]))
+        if asked == 0 and near:
+            image = picture(index, 0.0, Region(0, 0, width, height))
+            yield from _close_ups(number, crop, near, image, rng)
+        elif asked and (thing := largest_inside(near, things, slot, region)) is not None:
+            image = _view(picture(index, times[slot], FRAME), region)
+            # The stored picture is enlarged once more: only where that leaves its shape alone.
+            if shown_size(height * image.factor, width * image.factor) == (height, width):
+                yield _zoom(number, 1000 * (crop + 1), thing, shown, slot, image, rng)
+    if asked == 0:
         return
     order = [things[k] for k in rng.permutation(len(things))]
     for variant, start in enumerate(range(0, len(order), asked)):
@@ -160,7 +128,7 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
 
 
 def _glances(
-    number: int, things: Sequence[_Thing], shown: Sequence[ImageRef], rng: Generator
+    number: int, things: Sequence[Thing], shown: Sequence[ImageRef], rng: Generator
 ) -> Iterator[Record]:
     """Episodes about single frames, as if each were an image."""
     variant = 0
@@ -173,48 +141,86 @@ def _glances(
             variant += 1
 
 
-def _near(things: Sequence[_Thing], ids: NDArray[np.uint8]) -> list[_Thing]:
-    """The things that a crop shows well, with their boxes in it.
-
-    Args:
-        things: Of the room.
-        ids: (h, w), the object at each pixel of the resized crop.
-    """
-    found = []
-    for thing in things:
-        y, x = np.nonzero(ids == thing.id)
-        if len(x) < CLOSE * ids.size:
-            continue
-        box = (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
-        found.append(replace(thing, boxes=(box,), pixels=(len(x),)))
-    return found
-
-
 def _close_ups(
-    number: int, crop: int, near: Sequence[_Thing], image: ImageRef, rng: Generator
+    number: int, crop: int, near: Sequence[Thing], image: ImageRef, rng: Generator
 ) -> Iterator[Record]:
     """Episodes about a crop, as if it were an image."""
     for k in rng.permutation(len(near))[:SIGHTS]:
         yield _episode(number, 1000 * (crop + 1) + int(k), [near[k]], [image], None, rng)
 
 
+def _view(image: ImageRef, region: Region) -> ImageRef:
+    """The image of a crop as `zoom` shows it."""
+    factor = -(-ENLARGED // max(region.width, region.height))
+    return image.model_copy(update={"region": tuple(region), "factor": factor})
+
+
+def _zoom(
+    number: int,
+    variant: int,
+    thing: Thing,
+    shown: Sequence[ImageRef],
+    slot: int,
+    image: ImageRef,
+    rng: Generator,
+) -> Record:
+    """An episode that zooms to a thing, then outlines it there."""
+    codec, view, box = ToolCallCodec(), Region(*image.region), thing.boxes[slot]
+    assert box is not None
+    closer, here = (words[rng.integers(len(words))] for words in (_CLOSER, _SAY_HERE))
+    where = box_from_source(_corners(view), "rel1000", FRAME)
+    zoom = Zoom(time=image.time, box=coarse(where, GRID))
+    written = box_from_source(_least(box, view), "rel1000", view)
+    segment = Segment(source="e1", box=coarse(written, GRID))
+    target = Target(name=thing.name, k=0, time=image.time, box=box)
+
+    def turn(say: str, action: Zoom | Segment, images: int) -> AssistantTurn:
+        said = say.format(name=thing.name, time=f"{image.time:g}")
+        return AssistantTurn(
+            text=f"{said} <tool_call>{json.dumps(codec.encode(action))}</tool_call>",
+            op=action.op,
+            target=target,
+            pointing=[*thing.boxes, box][:images],
+        )
+
+    place = ", ".join(f"{v:.0f}" for v in where)
+    result = f"e1 view: {view.width}x{view.height} px at [{place}] of e0, {image.time:.3f} s"
+    turns: list[UserTurn | AssistantTurn | ToolTurn] = [
+        UserTurn(text=_request([thing], shown, True, rng), images=list(shown)),
+        turn(closer, zoom, len(shown)),
+        ToolTurn(text=result, images=[image]),
+        turn(here, segment, len(shown) + 1),
+    ]
+    return _record(number, variant, turns)
+
+
+def _request(
+    things: Sequence[Thing], shown: Sequence[ImageRef], video: bool, rng: Generator
+) -> str:
+    """What is asked, and what the medium is."""
+    names = ", the ".join(thing.name for thing in things)
+    request = _ASK[rng.integers(len(_ASK))].format(names=names)
+    if not video:
+        return f"{request}\ne0 medium: image, {shown[0].region[2]}x{shown[0].region[3]} px"
+    frames = round(shown[-1].time * FPS) + 1
+    medium = f"e0 medium: video, 320x240 px, {frames / FPS:.3f} s, {frames} frames"
+    return f"These are frames of a video.\n{request}\n{medium}"
+
+
+def _corners(region: Region) -> Box:
+    return float(region.x0), float(region.y0), float(region.x1), float(region.y1)
+
+
 def _episode(
     number: int,
     variant: int,
-    things: Sequence[_Thing],
+    things: Sequence[Thing],
     shown: Sequence[ImageRef],
     times: Sequence[float] | None,
     rng: Generator,
 ) -> Record:
-    names = ", the ".join(thing.name for thing in things)
     view = Region(*shown[0].region)
-    request = _ASK[rng.integers(len(_ASK))].format(names=names)
-    if times is None:
-        text = f"{request}\ne0 medium: image, {view.width}x{view.height} px"
-    else:
-        frames = round(times[-1] * FPS) + 1
-        medium = f"e0 medium: video, 320x240 px, {frames / FPS:.3f} s, {frames} frames"
-        text = f"These are frames of a video.\n{request}\n{medium}"
+    text = _request(things, shown, times is not None, rng)
     turns: list[UserTurn | AssistantTurn | ToolTurn] = [UserTurn(text=text, images=list(shown))]
     seen = list(range(len(shown)))  # the overview frame that each image so far shows
     codec = ToolCallCodec()
@@ -243,6 +249,10 @@ def _episode(
         turns.append(ToolTurn(text=result, images=[shown[best]]))
         seen.append(best)
     turns.pop()  # the last result is for nobody
+    return _record(number, variant, turns)
+
+
+def _record(number: int, variant: int, turns: list[UserTurn | AssistantTurn | ToolTurn]) -> Record:
     return Record(
         id=f"find-{number}-{variant}",
         env_id="",
@@ -262,10 +272,10 @@ def _least(box: Box, view: Region) -> Box:
     """The box, grown to the least size and kept inside the view."""
     x0, y0, x1, y1 = box
     grow_x, grow_y = max(MIN_SIDE - (x1 - x0), 0) / 2, max(MIN_SIDE - (y1 - y0), 0) / 2
-    right, bottom = float(view.width), float(view.height)
+    left, top, right, bottom = _corners(view)
     return (
-        max(x0 - grow_x, 0),
-        max(y0 - grow_y, 0),
+        max(x0 - grow_x, left),
+        max(y0 - grow_y, top),
         min(x1 + grow_x, right),
         min(y1 + grow_y, bottom),
     )

@@ -36,6 +36,7 @@ from pixelis_agent.tiny.config import HIDDEN, build_tiny
 from pixelis_agent.tiny.frames import COLOR_NAMES
 from pixelis_agent.tiny.labels import CLASSES, MOSTLY, Rooms, Targets
 from pixelis_agent.tiny.pointing import SHOWN, average_precision, chosen_frames, points
+from pixelis_agent.training import make_optimizer
 from pixelis_env.observation import OVERVIEW_FRAMES
 
 PEAK_RATE, WARM_SHARE, WEIGHT_DECAY, CLIP = 1.5e-3, 0.1, 0.05, 1.0
@@ -240,9 +241,7 @@ class Run:
         if tower is not None:
             for warmer in (self.warmer, self.average):
                 warmer.visual.load_state_dict(load_file(tower))
-        self._optimizer = torch.optim.AdamW(
-            self.warmer.parameters(), PEAK_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
-        )
+        self._optimizer = make_optimizer(self.warmer, PEAK_RATE, WEIGHT_DECAY, "muon")
         self.progress = Progress()
         self._rooms: dict[str, Rooms] = {}
         if (out / "checkpoint.safetensors").exists():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pixelis_agent.cota.examples import Examples
 from pixelis_agent.cota.plan import coarse
-from pixelis_agent.cota.record import AssistantTurn, read_cota
+from pixelis_agent.cota.record import AssistantTurn, ToolTurn, read_cota
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.find import write_corpus
@@ -37,11 +37,14 @@ def test_outlines_fit_what_is_shown(
     assert len(list(tmp_path.glob("*.jsonl"))) == 2  # a seed's rooms do not hide another's
     assert write_corpus(frames, tmp_path, asked=asked) == 0
     examples = Examples([tmp_path], processor)
-    sizes, codec = set(), ToolCallCodec()
+    sizes, ops, codec = set(), set(), ToolCallCodec()
     for k in range(len(examples)):
         record, example = examples.record(k), examples[k]
         view = Region(*record.turns[0].images[0].region)
         sizes.add(view[2:])
+        shown = {"e0": view}
+        for number, turn in enumerate(t for t in record.turns if isinstance(t, ToolTurn)):
+            shown[f"e{number + 1}"] = Region(*turn.images[0].region)
         turns = [turn for turn in record.turns if isinstance(turn, AssistantTurn)]
         assert 1 <= len(turns) <= max(asked, 1)
         for turn, target in zip(turns, example.targets, strict=True):
@@ -49,6 +52,8 @@ def test_outlines_fit_what_is_shown(
             box = call["arguments"]["box"]
             assert all(value % GRID == 0 and 0 <= value <= 1000 for value in box)
             action = codec.decode(call)
+            view = shown[action.source]
+            ops.add((action.op, action.source == "e0"))
             written = box_to_source(action.box, action.frame, view)
             # Half a thousandth: what is written is rounded before it is put on the grid.
             near = 0.0006 * max(view[2:])
@@ -65,6 +70,8 @@ def test_outlines_fit_what_is_shown(
         assert example.rollout.tokens.count(processor.image_id) == tokens
         pixels = processor.pixels(images)
         assert int(pixels["image_grid_thw"].prod(1).sum()) == 4 * tokens
+    zoomed = {("zoom", True), ("segment", False)} if asked else set()
+    assert ops == {("segment", True), *zoomed}
     assert (320, 240) in sizes
     assert asked > 0 or len(sizes) > 1  # close-ups
 

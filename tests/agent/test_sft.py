@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -75,9 +75,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return when
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_it_learns_and_continues_bit_for_bit(
-    config: SFTConfig, tmp_path: Path, kill_at: dict[str, int]
+    config: SFTConfig, tmp_path: Path, kill_at: dict[str, int], optimizer: Literal["adamw", "muon"]
 ) -> None:
+    config = replace(config, optimizer=optimizer)
     assert train(config)["steps"] == 6
     rows = read_metrics(config.out / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]

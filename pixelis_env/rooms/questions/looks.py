@@ -16,6 +16,10 @@ Span = tuple[float, float]
 ROOMY, TIGHT = 0.5, 0.15
 """How much is kept around an object in a zoom, as a share of its longer side."""
 
+LEAST_WINDOW = 80.0
+"""Longer side, px, of the smallest zoom of one who saw an object in the overview: where it is was
+seen coarsely there."""
+
 EDGE = 0.5
 """Seconds searched before and after the moment at which an object comes or goes."""
 
@@ -35,7 +39,12 @@ class Looks:
 
     Args:
         survey: What the video shows, and when.
+
+    Attributes:
+        least_window: Longer side of its smallest zoom, px.
     """
+
+    least_window = 0.0
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
@@ -55,6 +64,10 @@ class Looks:
     def margin(self, rng: Generator) -> float:
         """How much a zoom keeps around an object, as a share of its longer side."""
         return float(rng.uniform(TIGHT, ROOMY))
+
+    def closer(self, rng: Generator) -> bool:
+        """Whether to zoom in on an object before it is outlined, where either will do."""
+        return bool(rng.random() < 0.5)
 
     def edges(self, object_id: int) -> tuple[Span | None, ...]:
         """Spans to search for when an object comes into view and for when it goes.
@@ -85,9 +98,14 @@ class Glimpses(Looks):
         survey: What the video shows, and when.
         frames: The frames that were seen, in any order.
 
+    Attributes:
+        least_window: Longer side of its smallest zoom, px.
+
     Raises:
         ValueError: No frame at all, or one outside the video.
     """
+
+    least_window = LEAST_WINDOW
 
     def __init__(self, survey: Survey, frames: Sequence[int]) -> None:
         super().__init__(survey.only(frames))
@@ -117,6 +135,10 @@ class Glimpses(Looks):
     def margin(self, rng: Generator) -> float:
         """How much a zoom keeps around an object, as a share of its longer side."""
         return ROOMY
+
+    def closer(self, rng: Generator) -> bool:
+        """Always: an outline drawn in a zoom is finer."""
+        return True
 
     def edges(self, object_id: int) -> tuple[Span | None, ...]:
         """The whole video, once."""

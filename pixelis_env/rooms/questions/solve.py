@@ -32,8 +32,9 @@ class Window(NamedTuple):
 class Chain:
     """Actions in order; the evidence of the k-th action has the id `ek`."""
 
-    def __init__(self, survey: Survey) -> None:
-        self.survey = survey
+    def __init__(self, looks: Looks) -> None:
+        self.survey = looks.survey
+        self._least_window = looks.least_window
         self.actions: list[Action] = []
 
     def add(self, action: Action) -> str:
@@ -54,7 +55,8 @@ class Chain:
         """Zooms on an object with some of what surrounds it."""
         view = self.whole(frame)
         box = self._prompt(self.survey.box(object_id, frame), view.region)
-        margin = room * max(box[2] - box[0], box[3] - box[1])
+        longer = max(box[2] - box[0], box[3] - box[1])
+        margin = max(room * longer, (self._least_window - longer) / 2)
         around = (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin)
         written = box_from_source(around, "rel1000", view.region)
         region = snap(box_to_source(written, "rel1000", view.region), view.region)
@@ -91,7 +93,7 @@ class Chain:
 
 def look_closer(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the object, outline it in the zoom, measure it."""
-    chain = Chain(looks.survey)
+    chain = Chain(looks)
     view = chain.zoom(targets[0], looks.best(targets[0]), looks.margin(rng))
     chain.properties(chain.segment(targets[0], view))
     return chain.actions
@@ -99,7 +101,7 @@ def look_closer(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Ac
 
 def compare(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the objects, each where it shows best, and measure them together."""
-    chain = Chain(looks.survey)
+    chain = Chain(looks)
     zoomed = len(targets) < 3 and rng.random() < 0.5
     masks: list[str] = []
     for target in targets:
@@ -112,7 +114,7 @@ def compare(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action
 
 def look_in_turn(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the objects where they first show, and put them in order of time."""
-    chain = Chain(looks.survey)
+    chain = Chain(looks)
     # The objects are known in order of appearance; an agent meets their names in any order.
     masks: list[str] = []
     for k in rng.permutation(len(targets)):
@@ -133,9 +135,9 @@ def find_span(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Acti
 
 def _find(looks: Looks, target: int, spans: Sequence[Span | None], rng: Generator) -> list[Action]:
     """Outline the object where it shows best, look for it in each span."""
-    chain = Chain(looks.survey)
+    chain = Chain(looks)
     frame = looks.best(target)
-    view = chain.zoom(target, frame) if rng.random() < 0.5 else chain.whole(frame)
+    view = chain.zoom(target, frame) if looks.closer(rng) else chain.whole(frame)
     mask = chain.segment(target, view)
     for span in spans:
         chain.localize(mask, span)
@@ -144,7 +146,7 @@ def _find(looks: Looks, target: int, spans: Sequence[Span | None], rng: Generato
 
 def read(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the sign and read it."""
-    chain = Chain(looks.survey)
+    chain = Chain(looks)
     view = chain.zoom(targets[0], looks.legible(targets[0]), looks.margin(rng))
     chain.add(ReadText(source=view.id))
     return chain.actions
@@ -152,11 +154,9 @@ def read(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
 
 def follow(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the moving object, follow it and measure its path."""
-    chain = Chain(looks.survey)
+    chain = Chain(looks)
     frame, until = looks.path(targets[0])
-    view = chain.whole(frame)
-    if rng.random() < 0.5:
-        view = chain.zoom(targets[0], frame)
+    view = chain.zoom(targets[0], frame) if looks.closer(rng) else chain.whole(frame)
     mask = chain.segment(targets[0], view)
     chain.properties(chain.add(Track(target=mask, span=(chain.time(frame), until))))
     return chain.actions
