@@ -53,7 +53,8 @@ def order_numbers(embeddings: Any, tokenizer: Any, seed: int) -> None:
     values = np.array(sorted(numbers))
     rng = np.random.default_rng(seed)
     size = embeddings.shape[1] // 2
-    scales = np.exp(rng.uniform(*np.log(NUMBER_SCALES), size))
+    low, high = np.log(NUMBER_SCALES)
+    scales = np.exp(rng.uniform(low, high, size))
     waves = np.cos(values[:, None] / scales + rng.uniform(0, 2 * np.pi, size))
     with torch.no_grad():
         rows = torch.tensor([numbers[value] for value in values])

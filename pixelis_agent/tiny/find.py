@@ -23,7 +23,6 @@ from numpy.random import Generator
 from PIL import Image
 
 from pixelis_agent.cota.media import store_image
-from pixelis_agent.cota.plan import coarse
 from pixelis_agent.cota.record import (
     AssistantTurn,
     ImageRef,
@@ -266,6 +265,13 @@ def _record(number: int, variant: int, turns: list[UserTurn | AssistantTurn | To
         turns=turns,
         trace=None,
     )
+
+
+def coarse(box: Box, grid: int) -> Box:
+    """A box in thousandths, grown to multiples of `grid` and kept inside 0..1000."""
+    x0, y0 = (float(max(v // grid * grid, 0)) for v in box[:2])
+    x1, y1 = (float(min(-(-v // grid) * grid, 1000)) for v in box[2:])
+    return x0, y0, x1, y1
 
 
 def _least(box: Box, view: Region) -> Box:

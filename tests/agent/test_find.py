@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelis_agent.cota.examples import Examples
-from pixelis_agent.cota.plan import coarse
 from pixelis_agent.cota.record import AssistantTurn, ToolTurn, read_cota
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.tiny.config import GRID
-from pixelis_agent.tiny.find import write_corpus
+from pixelis_agent.tiny.find import coarse, write_corpus
 from pixelis_agent.tiny.frames import write_shard
 from pixelis_agent.tiny.tokenizer import NUMBERS
 from pixelis_env.actions import ToolCallCodec
