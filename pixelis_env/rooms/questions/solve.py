@@ -15,7 +15,6 @@ from numpy.random import Generator
 from pixelis_env.actions import Action, Localize, Properties, ReadText, Segment, Track, Zoom
 from pixelis_env.coordinates import Box, Region, box_from_source, box_to_source, snap
 from pixelis_env.rooms.questions.looks import ROOMY, Looks, Span
-from pixelis_env.rooms.questions.survey import Survey
 
 MIN_SIDE = 8.0
 """Prompts are at least this many pixels wide and high: a box drawn around a speck says little."""
