@@ -16,7 +16,7 @@ import numpy as np
 from pixelis_agent.cota.record import Corpus
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.tiny.config import IMAGE, build_tiny
-from pixelis_agent.tiny.tokenizer import token_ids, train_tokenizer
+from pixelis_agent.tiny.tokenizer import NUMBERS, token_ids, train_tokenizer
 
 NUMBER_SCALES = (5.0, 500.0)
 """The least and the largest distance over which embeddings of numbers stop being alike."""
@@ -37,9 +37,9 @@ def corpus_texts(folders: Sequence[Path]) -> Iterator[str]:
 def order_numbers(embeddings: Any, tokenizer: Any, seed: int) -> None:
     """Makes the first embeddings of numbers alike where the numbers are near, in place.
 
-    A number is a token of its own. From unrelated embeddings a model has to see every coordinate
-    to be able to write it; from these, what it learns of 400 holds for 410. Half of each embedding
-    are random Fourier features of the number (Rahimi and Recht, 2007), at scales of
+    A number from 10 up is a token of its own. From unrelated embeddings a model has to see every
+    coordinate to be able to write it; from these, what it learns of 400 holds for 410. Half of each
+    embedding are random Fourier features of the number (Rahimi and Recht, 2007), at scales of
     `NUMBER_SCALES`; the other half stays random, so that near numbers can be told apart.
 
     Args:
@@ -49,7 +49,8 @@ def order_numbers(embeddings: Any, tokenizer: Any, seed: int) -> None:
     """
     import torch
 
-    numbers = {int(text): id for text, id in tokenizer.get_vocab().items() if text.isdecimal()}
+    words = tokenizer.get_vocab()
+    numbers = {int(text): words[text] for text in NUMBERS}  # a digit is rather a letter
     values = np.array(sorted(numbers))
     rng = np.random.default_rng(seed)
     size = embeddings.shape[1] // 2

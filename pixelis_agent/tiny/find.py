@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,17 +45,19 @@ from pixelis_agent.tiny.things import (
 )
 from pixelis_env.actions import Segment, ToolCallCodec, Zoom
 from pixelis_env.coordinates import Box, Region, box_from_source
+from pixelis_env.observation import OVERVIEW_FRAMES
 
 FPS = 10.0
 MIN_SIDE = 8.0
 """Boxes are written at least this wide and high, px."""
 
 _ASK = ("Outline the {names}.", "Find the {names}.", "Where is the {names}?", "Show the {names}.")
+# No time in these words: which frame it is must be known where the arguments begin, where the heads
+# are read.
 _SAY = (
-    "The {name} shows best at {time} seconds; outline it.",
-    "At {time} seconds the {name} is in view; outline it.",
-    "Outline the {name} in the frame at {time} seconds.",
-    "I see the {name} at {time} seconds; draw a box around it.",
+    "Outline the {name} where it shows best.",
+    "The {name} is in view; outline it.",
+    "I see the {name}; draw a box around it.",
 )
 _SAY_HERE = (
     "Outline the {name}.",
@@ -66,13 +68,15 @@ SIGHTS = 4
 """Frames of one object, and objects of one crop, that are asked about, at the most."""
 
 _CLOSER = (
-    "At {time} seconds the {name} is in view; zoom in on it.",
-    "Look closer at the {name} at {time} seconds.",
-    "The {name} shows best at {time} seconds; zoom in.",
+    "The {name} is in view; zoom in on it.",
+    "Look closer at the {name}.",
+    "Zoom in where the {name} shows best.",
 )
 
 
-def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> Iterator[Record]:
+def room_records(
+    shard: Shard, row: int, seed: int, asked: int, out: Path, most: int = OVERVIEW_FRAMES
+) -> Iterator[Record]:
     """Episodes about one room.
 
     With `asked` = 0 they are about single frames: one object in one of the frames that show it, up
@@ -85,6 +89,7 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
         seed: Of the order and the words.
         asked: Objects an episode asks for, at the most.
         out: The corpus' folder, for the images.
+        most: Frames that an episode shows, at the most: 2..8.
     """
     number = int(shard.room_seed[row])
     rng = np.random.default_rng([seed, number])
@@ -117,13 +122,55 @@ def room_records(shard: Shard, row: int, seed: int, asked: int, out: Path) -> It
             image = _view(picture(index, times[slot], FRAME), region)
             # The stored picture is enlarged once more: only where that leaves its shape alone.
             if shown_size(height * image.factor, width * image.factor) == (height, width):
-                yield _zoom(number, 1000 * (crop + 1), thing, shown, slot, image, rng)
+                film = _film([thing], shown, most, rng, slot)
+                yield _zoom(number, 1000 * (crop + 1), film, image, rng)
     if asked == 0:
         return
     order = [things[k] for k in rng.permutation(len(things))]
     for variant, start in enumerate(range(0, len(order), asked)):
         some = order[start : start + asked]
-        yield _episode(number, variant, some, shown, times, rng)
+        yield _episode(number, variant, _film(some, shown, most, rng), rng)
+
+
+@dataclass(frozen=True)
+class _Film:
+    """What an episode shows and asks for.
+
+    Attributes:
+        things: What is asked for, with one box for each image.
+        shown: The images, by time.
+        last: Time of the video's last frame, s; None: the one image is no frame of a video.
+    """
+
+    things: list[Thing]
+    shown: list[ImageRef]
+    last: float | None
+
+
+def _film(
+    things: Sequence[Thing],
+    shown: Sequence[ImageRef],
+    most: int,
+    rng: Generator,
+    slot: int | None = None,
+) -> _Film:
+    """Frames that show things: each one's best (or frame `slot`), and any others, up to `most`."""
+    wanted = {thing.best for thing in things} if slot is None else {slot}
+    others = rng.permutation([k for k in range(len(shown)) if k not in wanted])
+    count = most if most == len(shown) else int(rng.integers(2, most + 1))
+    kept = sorted([*wanted, *others[: max(count - len(wanted), 0)]])
+    return _Film(
+        [
+            replace(
+                thing,
+                boxes=tuple(thing.boxes[k] for k in kept),
+                pixels=tuple(thing.pixels[k] for k in kept),
+            )
+            for thing in things
+        ],
+        [shown[k] for k in kept],
+        shown[-1].time,
+    )
 
 
 def _glances(
@@ -136,7 +183,7 @@ def _glances(
         for frame in rng.permutation(seen)[:SIGHTS]:
             image = shown[frame].model_copy(update={"time": 0.0})
             alone = replace(thing, boxes=(thing.boxes[frame],), pixels=(thing.pixels[frame],))
-            yield _episode(number, variant, [alone], [image], None, rng)
+            yield _episode(number, variant, _Film([alone], [image], None), rng)
             variant += 1
 
 
@@ -145,7 +192,7 @@ def _close_ups(
 ) -> Iterator[Record]:
     """Episodes about a crop, as if it were an image."""
     for k in rng.permutation(len(near))[:SIGHTS]:
-        yield _episode(number, 1000 * (crop + 1) + int(k), [near[k]], [image], None, rng)
+        yield _episode(number, 1000 * (crop + 1) + int(k), _Film([near[k]], [image], None), rng)
 
 
 def _view(image: ImageRef, region: Region) -> ImageRef:
@@ -154,17 +201,11 @@ def _view(image: ImageRef, region: Region) -> ImageRef:
     return image.model_copy(update={"region": tuple(region), "factor": factor})
 
 
-def _zoom(
-    number: int,
-    variant: int,
-    thing: Thing,
-    shown: Sequence[ImageRef],
-    slot: int,
-    image: ImageRef,
-    rng: Generator,
-) -> Record:
-    """An episode that zooms to a thing, then outlines it there."""
-    codec, view, box = ToolCallCodec(), Region(*image.region), thing.boxes[slot]
+def _zoom(number: int, variant: int, film: _Film, image: ImageRef, rng: Generator) -> Record:
+    """An episode that zooms to the film's one thing, then outlines it there."""
+    (thing,), shown = film.things, film.shown
+    codec, view = ToolCallCodec(), Region(*image.region)
+    box = thing.boxes[[frame.time for frame in shown].index(image.time)]
     assert box is not None
     closer, here = (words[rng.integers(len(words))] for words in (_CLOSER, _SAY_HERE))
     where = box_from_source(_corners(view), "rel1000", FRAME)
@@ -174,7 +215,7 @@ def _zoom(
     target = Target(name=thing.name, k=0, time=image.time, box=box)
 
     def turn(say: str, action: Zoom | Segment, images: int) -> AssistantTurn:
-        said = say.format(name=thing.name, time=f"{image.time:g}")
+        said = say.format(name=thing.name)
         return AssistantTurn(
             text=f"{said} <tool_call>{json.dumps(codec.encode(action))}</tool_call>",
             op=action.op,
@@ -185,7 +226,7 @@ def _zoom(
     place = ", ".join(f"{v:.0f}" for v in where)
     result = f"e1 view: {view.width}x{view.height} px at [{place}] of e0, {image.time:.3f} s"
     turns: list[UserTurn | AssistantTurn | ToolTurn] = [
-        UserTurn(text=_request([thing], shown, True, rng), images=list(shown)),
+        UserTurn(text=_request(film, rng), images=list(shown)),
         turn(closer, zoom, len(shown)),
         ToolTurn(text=result, images=[image]),
         turn(here, segment, len(shown) + 1),
@@ -193,15 +234,14 @@ def _zoom(
     return _record(number, variant, turns)
 
 
-def _request(
-    things: Sequence[Thing], shown: Sequence[ImageRef], video: bool, rng: Generator
-) -> str:
+def _request(film: _Film, rng: Generator) -> str:
     """What is asked, and what the medium is."""
-    names = ", the ".join(thing.name for thing in things)
+    names = ", the ".join(thing.name for thing in film.things)
     request = _ASK[rng.integers(len(_ASK))].format(names=names)
-    if not video:
-        return f"{request}\ne0 medium: image, {shown[0].region[2]}x{shown[0].region[3]} px"
-    frames = round(shown[-1].time * FPS) + 1
+    if film.last is None:
+        _, _, width, height = film.shown[0].region
+        return f"{request}\ne0 medium: image, {width}x{height} px"
+    frames = round(film.last * FPS) + 1
     medium = f"e0 medium: video, 320x240 px, {frames / FPS:.3f} s, {frames} frames"
     return f"These are frames of a video.\n{request}\n{medium}"
 
@@ -210,28 +250,24 @@ def _corners(region: Region) -> Box:
     return float(region.x0), float(region.y0), float(region.x1), float(region.y1)
 
 
-def _episode(
-    number: int,
-    variant: int,
-    things: Sequence[Thing],
-    shown: Sequence[ImageRef],
-    times: Sequence[float] | None,
-    rng: Generator,
-) -> Record:
+def _episode(number: int, variant: int, film: _Film, rng: Generator) -> Record:
+    """An episode that outlines the things of a film one after the other."""
+    things, shown = film.things, film.shown
     view = Region(*shown[0].region)
-    text = _request(things, shown, times is not None, rng)
-    turns: list[UserTurn | AssistantTurn | ToolTurn] = [UserTurn(text=text, images=list(shown))]
+    turns: list[UserTurn | AssistantTurn | ToolTurn] = [
+        UserTurn(text=_request(film, rng), images=list(shown))
+    ]
     seen = list(range(len(shown)))  # the overview frame that each image so far shows
     codec = ToolCallCodec()
     for step, thing in enumerate(things, start=1):
         best = thing.best
         box = thing.boxes[best]
         assert box is not None
-        time = None if times is None else times[best]
+        time = None if film.last is None else shown[best].time
         written = box_from_source(_least(box, view), "rel1000", view)
         action = Segment(time=time, box=coarse(written, GRID))
         words = _SAY_HERE if time is None else _SAY
-        say = words[rng.integers(len(words))].format(name=thing.name, time=f"{time or 0:g}")
+        say = words[rng.integers(len(words))].format(name=thing.name)
         turns.append(
             AssistantTurn(
                 text=f"{say} <tool_call>{json.dumps(codec.encode(action))}</tool_call>",
@@ -287,7 +323,9 @@ def _least(box: Box, view: Region) -> Box:
     )
 
 
-def write_corpus(frames: Path, out: Path, seed: int = 0, asked: int = 3) -> int:
+def write_corpus(
+    frames: Path, out: Path, seed: int = 0, asked: int = 3, most: int = OVERVIEW_FRAMES
+) -> int:
     """Writes the corpus, a shard for each file of pictures; whole ones are kept.
 
     Returns:
@@ -309,7 +347,7 @@ def write_corpus(frames: Path, out: Path, seed: int = 0, asked: int = 3) -> int:
         lines = [
             record_line(record)
             for row in range(len(shard.room_seed))
-            for record in room_records(shard, row, seed, asked, out)
+            for record in room_records(shard, row, seed, asked, out, most)
         ]
         unfinished = final.with_suffix(".unfinished")
         unfinished.write_bytes(b"".join(lines))
@@ -328,8 +366,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--asked", type=int, default=3, help="objects an episode asks for; 0: one, in one frame"
     )
+    parser.add_argument(
+        "--most", type=int, default=OVERVIEW_FRAMES, help="frames an episode shows, at the most"
+    )
     given = parser.parse_args(arguments)
-    print(write_corpus(given.frames, given.out, given.seed, given.asked), "episodes")
+    count = write_corpus(given.frames, given.out, given.seed, given.asked, given.most)
+    print(count, "episodes")
     return 0
 
 
