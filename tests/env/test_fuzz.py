@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 from pathlib import Path
@@ -142,7 +143,15 @@ def well_formed(env: PixelisEnv, rng: Generator) -> dict[str, Any]:
 
 
 def resident_mib() -> float:
-    """The process's resident memory now."""
+    """The process's resident memory now, without what is free.
+
+    glibc keeps freed pieces for later: with the pixel backends a third of the memory after some
+    thousand steps, and more in jumps. Given back first, what remains is what is in use.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 
@@ -164,14 +173,12 @@ def run_fuzz(env_id: str, tools: str | None, steps: int, rooms: int) -> tuple[fl
         if not info["invalid"]:
             reached.add(info["op"])
         if step == steps // 2:
-            gc.collect()
             half = resident_mib()
         if terminated or truncated:
             report = replay(env.trace(), env=again)
             assert report.ok, str(report)
             env.reset()
     assert reached == set(OPS), f"the fuzzer never carried out {set(OPS) - reached}"
-    gc.collect()
     return half, resident_mib()
 
 
@@ -181,9 +188,16 @@ def test_no_input_leaves_step_as_an_exception(env_id: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tools", ["oracle", None])
 @pytest.mark.parametrize("env_id", ENV_IDS)
-def test_ten_thousand_inputs_and_flat_memory(env_id: str, tools: str | None) -> None:
-    half, end = run_fuzz(env_id, tools, 10_000, rooms=6)
+def test_ten_thousand_inputs_and_flat_memory(env_id: str) -> None:
+    half, end = run_fuzz(env_id, "oracle", 10_000, rooms=6)
     # The rooms' frames are cached by then: what still grows would be a leak.
+    assert end - half < 64, f"memory grew from {half:.0f} to {end:.0f} MiB"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_the_pixel_backends_too(env_id: str) -> None:
+    """A tenth of the speed: fewer inputs, in fewer rooms, whose frames are cached as soon."""
+    half, end = run_fuzz(env_id, None, 3_000, rooms=2)
     assert end - half < 64, f"memory grew from {half:.0f} to {end:.0f} MiB"
