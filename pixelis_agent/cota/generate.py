@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.random import Generator
 
 import pixelis_env  # noqa: F401 - registers the ids
-from pixelis_agent.cota.record import VERSION, Record, record_line
+from pixelis_agent.cota.record import VERSION, Record, record_line, replace_file
 from pixelis_agent.cota.story import Story
 from pixelis_agent.cota.write import NOT_SHOWN, SLIPPED, write_episode
 from pixelis_agent.splits import TRAIN
@@ -161,8 +160,8 @@ def write_shard(config: CotaConfig, number: int) -> dict[str, Any]:
         raise RuntimeError(f"{slots} tasks gave {len(records)} episodes, not {wanted}")
     data = b"".join(record_line(record) for record in records)
     result = {"shard": number, "records": len(records), "types": _plain(tallies)}
-    _replace(stats, json.dumps(result, indent=1).encode())
-    _replace(path, data)
+    replace_file(stats, json.dumps(result, indent=1).encode())
+    replace_file(path, data)
     return result
 
 
@@ -364,15 +363,7 @@ def _claim(config: CotaConfig) -> None:
     text = json.dumps({"format": VERSION, **plain}, indent=1)
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{config.out} holds a corpus of other settings (see {path.name})")
-    _replace(path, text.encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Writes a file that appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
+    replace_file(path, text.encode())
 
 
 def _generator(*key: object) -> Generator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -110,30 +111,30 @@ class Record(_Part):
     Attributes:
         version: Of this layout.
         id: Unique in its corpus.
-        env_id: The environment's registered id; "" for a converted record.
+        env_id: The environment's registered id; "" where none was played.
         env_kwargs: The environment's keyword arguments.
         index: The task's index in its source.
         variant: Which of the episodes on this task it is, from 0.
         task_type: The question type.
-        level: Difficulty, 1..3; 0 for a converted record.
+        level: Difficulty, 1..3; 0 = unknown.
         gold: The task's right answer; None = unknown.
         score: Of the episode, 0..1; None = unknown.
         turns: The question, then turns of the agent and the tools in turn; an answer comes last.
-        trace: File of the episode's trace in the corpus' folder; None for a converted record.
+        trace: File of the episode's trace in the corpus' folder; None where none was played.
     """
 
     version: Literal["pixelis-cota-1"] = VERSION
     id: str = Field(pattern=r"^[A-Za-z0-9_.+-]{1,128}$")
-    env_id: str
-    env_kwargs: dict[str, Any]
+    env_id: str = ""
+    env_kwargs: dict[str, Any] = {}
     index: int
     variant: int = 0
     task_type: str
-    level: int
-    gold: str | None
-    score: float | None
+    level: int = 0
+    gold: str | None = None
+    score: float | None = None
     turns: list[Turn]
-    trace: str | None
+    trace: str | None = None
     _folder: Path | None = PrivateAttr(default=None)
 
     def observation(self, turn: int) -> dict[str, Any]:
@@ -246,6 +247,14 @@ def record_line(record: Record) -> bytes:
     """A record's line: equal records are equal bytes."""
     data = record.model_dump(mode="json")
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file that appears under its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)
 
 
 def _line_offsets(path: Path) -> list[int]:

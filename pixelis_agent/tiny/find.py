@@ -13,7 +13,6 @@ boxes are learned first and cheaply.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +28,12 @@ from pixelis_agent.cota.record import (
     Record,
     Target,
     ToolTurn,
+    Turn,
     UserTurn,
     record_line,
+    replace_file,
 )
+from pixelis_agent.policies.scripted import call_text
 from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.frames import MIN_SIDE as ENLARGED
 from pixelis_agent.tiny.frames import Shard, load_shard, shown_size
@@ -217,7 +219,7 @@ def _zoom(number: int, variant: int, film: _Film, image: ImageRef, rng: Generato
     def turn(say: str, action: Zoom | Segment, images: int) -> AssistantTurn:
         said = say.format(name=thing.name)
         return AssistantTurn(
-            text=f"{said} <tool_call>{json.dumps(codec.encode(action))}</tool_call>",
+            text=f"{said} {call_text(**codec.encode(action))}",
             op=action.op,
             target=target,
             pointing=[*thing.boxes, box][:images],
@@ -225,7 +227,7 @@ def _zoom(number: int, variant: int, film: _Film, image: ImageRef, rng: Generato
 
     place = ", ".join(f"{v:.0f}" for v in where)
     result = f"e1 view: {view.width}x{view.height} px at [{place}] of e0, {image.time:.3f} s"
-    turns: list[UserTurn | AssistantTurn | ToolTurn] = [
+    turns: list[Turn] = [
         UserTurn(text=_request(film, rng), images=list(shown)),
         turn(closer, zoom, len(shown)),
         ToolTurn(text=result, images=[image]),
@@ -254,9 +256,7 @@ def _episode(number: int, variant: int, film: _Film, rng: Generator) -> Record:
     """An episode that outlines the things of a film one after the other."""
     things, shown = film.things, film.shown
     view = Region(*shown[0].region)
-    turns: list[UserTurn | AssistantTurn | ToolTurn] = [
-        UserTurn(text=_request(film, rng), images=list(shown))
-    ]
+    turns: list[Turn] = [UserTurn(text=_request(film, rng), images=list(shown))]
     seen = list(range(len(shown)))  # the overview frame that each image so far shows
     codec = ToolCallCodec()
     for step, thing in enumerate(things, start=1):
@@ -270,7 +270,7 @@ def _episode(number: int, variant: int, film: _Film, rng: Generator) -> Record:
         say = words[rng.integers(len(words))].format(name=thing.name)
         turns.append(
             AssistantTurn(
-                text=f"{say} <tool_call>{json.dumps(codec.encode(action))}</tool_call>",
+                text=f"{say} {call_text(**codec.encode(action))}",
                 op="segment",
                 target=Target(name=thing.name, k=step - 1, time=time or 0.0, box=box),
                 pointing=[thing.boxes[k] for k in seen],
@@ -287,20 +287,9 @@ def _episode(number: int, variant: int, film: _Film, rng: Generator) -> Record:
     return _record(number, variant, turns)
 
 
-def _record(number: int, variant: int, turns: list[UserTurn | AssistantTurn | ToolTurn]) -> Record:
-    return Record(
-        id=f"find-{number}-{variant}",
-        env_id="",
-        env_kwargs={},
-        index=number,
-        variant=variant,
-        task_type="find",
-        level=1,
-        gold=None,
-        score=None,
-        turns=turns,
-        trace=None,
-    )
+def _record(number: int, variant: int, turns: list[Turn]) -> Record:
+    name = f"find-{number}-{variant}"
+    return Record(id=name, index=number, variant=variant, level=1, task_type="find", turns=turns)
 
 
 def coarse(box: Box, grid: int) -> Box:
@@ -337,7 +326,6 @@ def write_corpus(
     files = sorted(frames.glob("rooms-*.npz"))
     if not files:
         raise FileNotFoundError(f"{frames} holds no rooms-*.npz: write pictures first")
-    out.mkdir(parents=True, exist_ok=True)
     count = 0
     for file in files:
         final = out / f"shard-{file.stem.removeprefix('rooms-')}.jsonl"
@@ -349,9 +337,7 @@ def write_corpus(
             for row in range(len(shard.room_seed))
             for record in room_records(shard, row, seed, asked, out, most)
         ]
-        unfinished = final.with_suffix(".unfinished")
-        unfinished.write_bytes(b"".join(lines))
-        unfinished.replace(final)
+        replace_file(final, b"".join(lines))
         count += len(lines)
     return count
 

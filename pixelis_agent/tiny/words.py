@@ -13,14 +13,22 @@ copies without error, and then learns "film" within 3,000.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 
-from pixelis_agent.cota.record import AssistantTurn, Record, ToolTurn, UserTurn, record_line
+from pixelis_agent.cota.record import (
+    AssistantTurn,
+    Record,
+    ToolTurn,
+    Turn,
+    UserTurn,
+    record_line,
+    replace_file,
+)
+from pixelis_agent.policies.scripted import call_text
 from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.labels import CLASSES
 from pixelis_env.actions import Action, Localize, ReadText, ToolCallCodec, Zoom
@@ -50,11 +58,11 @@ def echo(number: int, seed: int) -> Record:
         lambda: f"{rng.uniform(0, 15):.1f} s",
     )
     said = "; ".join(makers[rng.integers(len(makers))]() for _ in range(int(rng.integers(2, 5))))
-    turns: list[UserTurn | AssistantTurn | ToolTurn] = [
+    turns: list[Turn] = [
         UserTurn(text=f"Say {said}.", images=[]),
         AssistantTurn(text=f"<answer>{said}</answer>", op="answer"),
     ]
-    return _record("echo", number, turns)
+    return Record(id=f"echo-{number}", index=number, level=1, task_type="echo", turns=turns)
 
 
 def film(number: int, seed: int) -> Record:
@@ -101,7 +109,7 @@ def film(number: int, seed: int) -> Record:
         result = f"e2 intervals: {start:.3f}-{end:.3f} s"
         shown = f"In view {start:.3f}-{end:.3f} s; round to tenths."
         last = f"{shown} <answer>{start:.1f}-{end:.1f}</answer>"
-    turns: list[UserTurn | AssistantTurn | ToolTurn] = [
+    turns: list[Turn] = [
         UserTurn(text=f"These are frames of a video.\n{ask}\n{medium}{frames_said}", images=[]),
         _turn(say, zoom),
         ToolTurn(text=view, images=[]),
@@ -109,22 +117,7 @@ def film(number: int, seed: int) -> Record:
         ToolTurn(text=result, images=[]),
         AssistantTurn(text=last, op="answer"),
     ]
-    return _record("film", number, turns)
-
-
-def _record(kind: str, number: int, turns: list[UserTurn | AssistantTurn | ToolTurn]) -> Record:
-    return Record(
-        id=f"{kind}-{number}",
-        env_id="",
-        env_kwargs={},
-        index=number,
-        task_type=kind,
-        level=1,
-        gold=None,
-        score=None,
-        turns=turns,
-        trace=None,
-    )
+    return Record(id=f"film-{number}", index=number, level=1, task_type="film", turns=turns)
 
 
 def _box(rng: Generator) -> list[int]:
@@ -143,8 +136,8 @@ def _text(rng: Generator) -> str:
 
 
 def _turn(say: str, action: Action) -> AssistantTurn:
-    call = json.dumps(ToolCallCodec().encode(action))
-    return AssistantTurn(text=f"{say} <tool_call>{call}</tool_call>", op=action.op)
+    call = call_text(**ToolCallCodec().encode(action))
+    return AssistantTurn(text=f"{say} {call}", op=action.op)
 
 
 KINDS = {"echo": echo, "film": film}
@@ -152,15 +145,12 @@ KINDS = {"echo": echo, "film": film}
 
 def write_corpus(out: Path, kind: str, episodes: int, seed: int = 0) -> None:
     """Writes the corpus; whole shards are kept."""
-    out.mkdir(parents=True, exist_ok=True)
     for first in range(0, episodes, SHARD):
         final = out / f"shard-{first:06d}.jsonl"
         if final.exists():
             continue
         numbers = range(first, min(first + SHARD, episodes))
-        unfinished = final.with_suffix(".unfinished")
-        unfinished.write_bytes(b"".join(record_line(KINDS[kind](k, seed)) for k in numbers))
-        unfinished.replace(final)
+        replace_file(final, b"".join(record_line(KINDS[kind](k, seed)) for k in numbers))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
