@@ -156,10 +156,17 @@ def _film(
     rng: Generator,
     slot: int | None = None,
 ) -> _Film:
-    """Frames that show things: each one's best (or frame `slot`), and any others, up to `most`."""
+    """Frames that show things: each one's best (or frame `slot`), and others, up to `most`.
+
+    Where not all frames are shown, the others are such as show none of the things, as far as there
+    are any: then there is one right frame, and which it is can be learned from far fewer episodes.
+    """
     wanted = {thing.best for thing in things} if slot is None else {slot}
-    others = rng.permutation([k for k in range(len(shown)) if k not in wanted])
-    count = most if most == len(shown) else int(rng.integers(2, most + 1))
+    others = rng.permutation([k for k in range(len(shown)) if k not in wanted]).tolist()
+    count = most
+    if most < len(shown):
+        others.sort(key=lambda k: any(thing.boxes[k] is not None for thing in things))
+        count = int(rng.integers(2, most + 1))
     kept = sorted([*wanted, *others[: max(count - len(wanted), 0)]])
     return _Film(
         [
