@@ -91,7 +91,8 @@ def room_records(
         seed: Of the order and the words.
         asked: Objects an episode asks for, at the most.
         out: The corpus' folder, for the images.
-        most: Frames that an episode shows, at the most: 2..8.
+        most: Frames that an episode shows, at the most: 2..8; of fewer than all just those that
+            are asked for show the objects.
     """
     number = int(shard.room_seed[row])
     rng = np.random.default_rng([seed, number])
@@ -125,13 +126,15 @@ def room_records(
             # The stored picture is enlarged once more: only where that leaves its shape alone.
             if shown_size(height * image.factor, width * image.factor) == (height, width):
                 film = _film([thing], shown, most, rng, slot)
-                yield _zoom(number, 1000 * (crop + 1), film, image, rng)
+                if film is not None:
+                    yield _zoom(number, 1000 * (crop + 1), film, image, rng)
     if asked == 0:
         return
     order = [things[k] for k in rng.permutation(len(things))]
     for variant, start in enumerate(range(0, len(order), asked)):
-        some = order[start : start + asked]
-        yield _episode(number, variant, _film(some, shown, most, rng), rng)
+        film = _film(order[start : start + asked], shown, most, rng)
+        if film is not None:
+            yield _episode(number, variant, film, rng)
 
 
 @dataclass(frozen=True)
@@ -155,19 +158,21 @@ def _film(
     most: int,
     rng: Generator,
     slot: int | None = None,
-) -> _Film:
+) -> _Film | None:
     """Frames that show things: each one's best (or frame `slot`), and others, up to `most`.
 
-    Where not all frames are shown, the others are such as show none of the things, as far as there
-    are any: then there is one right frame, and which it is can be learned from far fewer episodes.
+    Where not all frames are shown, the others are such as show none of the things; None where there
+    are no such. So there is one right frame, and which it is can be learned from far fewer
+    episodes than where most frames show a thing and one shows it best.
     """
     wanted = {thing.best for thing in things} if slot is None else {slot}
-    others = rng.permutation([k for k in range(len(shown)) if k not in wanted]).tolist()
-    count = most
+    others = [k for k in range(len(shown)) if k not in wanted]
     if most < len(shown):
-        others.sort(key=lambda k: any(thing.boxes[k] is not None for thing in things))
-        count = int(rng.integers(2, most + 1))
-    kept = sorted([*wanted, *others[: max(count - len(wanted), 0)]])
+        others = [k for k in others if all(thing.boxes[k] is None for thing in things)]
+        if not others:
+            return None
+        others = rng.permutation(others)[: int(rng.integers(1, most))].tolist()
+    kept = sorted([*wanted, *others])
     return _Film(
         [
             replace(
