@@ -76,7 +76,8 @@ def load_model(
         image_options: In place of the saved settings of the image processor.
 
     Raises:
-        ValueError: Both `adapter` and `lora`, or `four_bit` without either.
+        ValueError: Both `adapter` and `lora`, one of them for an adapter, or `four_bit` without
+            either.
         OSError: Nothing is found under that name.
     """
     if adapter is not None and lora is not None:
@@ -86,6 +87,10 @@ def load_model(
     if (folder / "adapter_config.json").is_file():
         if adapter is not None:
             raise ValueError(f"{name_or_path} is an adapter itself: it takes no second one")
+        if lora is not None:
+            raise ValueError(
+                f"{name_or_path} is an adapter itself: train it on, without a fresh one"
+            )
         from peft import PeftConfig
 
         adapter, base = folder, PeftConfig.from_pretrained(path).base_model_name_or_path

@@ -56,6 +56,9 @@ def test_an_adapter_finds_its_model(saved: Path, processor: Processor, tmp_path:
         state = again.model.state_dict()
         assert all(torch.equal(v, state[n]) for n, v in loaded.model.state_dict().items())
         assert any(p.requires_grad for p in again.model.parameters())
+    for more in ({"lora": Lora()}, {"adapter": saved}):
+        with pytest.raises(ValueError, match="is an adapter itself"):
+            load_model(tmp_path, **more)  # type: ignore[arg-type]
 
 
 def test_only_the_language_model_gets_adapters(saved: Path) -> None:
