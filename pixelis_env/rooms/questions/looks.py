@@ -16,6 +16,10 @@ Span = tuple[float, float]
 ROOMY, TIGHT = 0.5, 0.15
 """How much is kept around an object in a zoom, as a share of its longer side."""
 
+ASIDE = 0.6
+"""How far off the middle the zooms of one are who saw an object in the overview, as a share of the
+margin."""
+
 LEAST_WINDOW = 80.0
 """Longer side, px, of the smallest zoom of one who saw an object in the overview: where it is was
 seen coarsely there."""
@@ -65,6 +69,10 @@ class Looks:
         """How much a zoom keeps around an object, as a share of its longer side."""
         return float(rng.uniform(TIGHT, ROOMY))
 
+    def aside(self, rng: Generator) -> tuple[float, float]:
+        """How far off the middle a zoom is, to the right and down, as shares of its margin."""
+        return 0.0, 0.0
+
     def closer(self, rng: Generator) -> bool:
         """Whether to zoom in on an object before it is outlined, where either will do."""
         return bool(rng.random() < 0.5)
@@ -92,7 +100,7 @@ class Looks:
 class Glimpses(Looks):
     """Where an agent can look that saw some frames only and does not know the answer.
 
-    Its zooms leave one margin, so that what it writes follows from what it saw.
+    Its zooms leave one margin, so that what it writes follows from what it saw, up to `ASIDE`.
 
     Args:
         survey: What the video shows, and when.
@@ -135,6 +143,15 @@ class Glimpses(Looks):
     def margin(self, rng: Generator) -> float:
         """How much a zoom keeps around an object, as a share of its longer side."""
         return ROOMY
+
+    def aside(self, rng: Generator) -> tuple[float, float]:
+        """Anywhere up to `ASIDE`.
+
+        Always in the middle, an object would be outlined there without being looked for, also
+        where one's own zoom went a little wide of it.
+        """
+        right, down = rng.uniform(-ASIDE, ASIDE, 2)
+        return float(right), float(down)
 
     def closer(self, rng: Generator) -> bool:
         """Always: an outline drawn in a zoom is finer."""

@@ -31,9 +31,9 @@ class Window(NamedTuple):
 class Chain:
     """Actions in order; the evidence of the k-th action has the id `ek`."""
 
-    def __init__(self, looks: Looks) -> None:
+    def __init__(self, looks: Looks, rng: Generator) -> None:
         self.survey = looks.survey
-        self._least_window = looks.least_window
+        self._looks, self._rng = looks, rng
         self.actions: list[Action] = []
 
     def add(self, action: Action) -> str:
@@ -55,8 +55,14 @@ class Chain:
         view = self.whole(frame)
         box = self._prompt(self.survey.box(object_id, frame), view.region)
         longer = max(box[2] - box[0], box[3] - box[1])
-        margin = max(room * longer, (self._least_window - longer) / 2)
-        around = (box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin)
+        margin = max(room * longer, (self._looks.least_window - longer) / 2)
+        right, down = (share * margin for share in self._looks.aside(self._rng))
+        around = (
+            box[0] - margin + right,
+            box[1] - margin + down,
+            box[2] + margin + right,
+            box[3] + margin + down,
+        )
         written = box_from_source(around, "rel1000", view.region)
         region = snap(box_to_source(written, "rel1000", view.region), view.region)
         action = Zoom(source=view.id, time=self.time(frame), box=written)
@@ -92,7 +98,7 @@ class Chain:
 
 def look_closer(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the object, outline it in the zoom, measure it."""
-    chain = Chain(looks)
+    chain = Chain(looks, rng)
     view = chain.zoom(targets[0], looks.best(targets[0]), looks.margin(rng))
     chain.properties(chain.segment(targets[0], view))
     return chain.actions
@@ -100,7 +106,7 @@ def look_closer(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Ac
 
 def compare(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the objects, each where it shows best, and measure them together."""
-    chain = Chain(looks)
+    chain = Chain(looks, rng)
     zoomed = len(targets) < 3 and rng.random() < 0.5
     masks: list[str] = []
     for target in targets:
@@ -113,7 +119,7 @@ def compare(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action
 
 def look_in_turn(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the objects where they first show, and put them in order of time."""
-    chain = Chain(looks)
+    chain = Chain(looks, rng)
     # The objects are known in order of appearance; an agent meets their names in any order.
     masks: list[str] = []
     for k in rng.permutation(len(targets)):
@@ -134,7 +140,7 @@ def find_span(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Acti
 
 def _find(looks: Looks, target: int, spans: Sequence[Span | None], rng: Generator) -> list[Action]:
     """Outline the object where it shows best, look for it in each span."""
-    chain = Chain(looks)
+    chain = Chain(looks, rng)
     frame = looks.best(target)
     view = chain.zoom(target, frame) if looks.closer(rng) else chain.whole(frame)
     mask = chain.segment(target, view)
@@ -145,7 +151,7 @@ def _find(looks: Looks, target: int, spans: Sequence[Span | None], rng: Generato
 
 def read(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Zoom on the sign and read it."""
-    chain = Chain(looks)
+    chain = Chain(looks, rng)
     view = chain.zoom(targets[0], looks.legible(targets[0]), looks.margin(rng))
     chain.add(ReadText(source=view.id))
     return chain.actions
@@ -153,7 +159,7 @@ def read(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
 
 def follow(looks: Looks, targets: Sequence[int], rng: Generator) -> list[Action]:
     """Outline the moving object, follow it and measure its path."""
-    chain = Chain(looks)
+    chain = Chain(looks, rng)
     frame, until = looks.path(targets[0])
     view = chain.zoom(targets[0], frame) if looks.closer(rng) else chain.whole(frame)
     mask = chain.segment(targets[0], view)
