@@ -9,9 +9,18 @@ QUESTION ?= What is shown?
 # By way of the environment, so that no character of theirs is the shell's.
 export VIDEO QUESTION
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo demo-env test test-all lint format bench clean
 
-demo: $(VENV)/.base
+ifdef VIDEO
+demo: demo-env
+else
+demo: $(VENV)/.agent
+	$(BIN)/python -m pixelis_env.demo
+	$(BIN)/pixelis demo
+endif
+
+# The environment alone, without torch.
+demo-env: $(VENV)/.base
 	$(BIN)/python -m pixelis_env.demo $(if $(VIDEO),--video "$$VIDEO" --question "$$QUESTION")
 
 test: $(VENV)/.dev
@@ -43,10 +52,15 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 # torch first and alone: pip then keeps the CPU build that it found.
+$(VENV)/.agent: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) "torch>=2.4"
+	$(PIP) -e ".[agent]"
+	touch $@ $(VENV)/.base
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) "torch>=2.4"
 	$(PIP) -e ".[dev]"
-	touch $@ $(VENV)/.base
+	touch $@ $(VENV)/.base $(VENV)/.agent
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e ".[bench]"

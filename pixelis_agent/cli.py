@@ -44,6 +44,11 @@ COMMANDS = {
         "pixelis_agent.evaluate:EvalConfig",
         "pixelis_agent.evaluate:run",
     ),
+    "demo": Command(
+        "watch the shipped agent play unseen rooms, and learn",
+        "pixelis_agent.demo:DemoConfig",
+        "pixelis_agent.demo:run",
+    ),
 }
 
 # What a user can mend: their input, a file that is not there, a package that is not installed.

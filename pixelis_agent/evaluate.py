@@ -268,9 +268,9 @@ def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:
             temperature=config.temperature,
             max_tokens=config.max_tokens,
         )
-    from pixelis_agent.models.load import TINY, load_model
+    from pixelis_agent.models.load import EARLY, TINY, load_model
 
-    if name != TINY and "/" not in name and not Path(name).exists():
+    if name not in (TINY, EARLY) and "/" not in name and not Path(name).exists():
         raise ValueError(
             f"there is no policy {name!r}: give random, oracle, {TINY}, a model's folder, a hub id "
             "with a slash, or the http address of a server"

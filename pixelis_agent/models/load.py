@@ -10,6 +10,10 @@ from typing import Any, Literal
 from pixelis_agent.models.processor import Processor
 
 TINY = "pixelis-tiny"
+EARLY = "pixelis-tiny-early"
+"""`pixelis-tiny` when it had seen each demonstration about twice."""
+
+_SHIPPED = {TINY: "weights", EARLY: "early"}
 
 # Every linear layer of the language model's blocks, in any of the Qwen-VL families; the vision
 # tower has other names or another prefix and stays as it is.
@@ -44,8 +48,8 @@ def resolve(name_or_path: str | Path) -> str:
 
     A run's folder stands for the model in it.
     """
-    if str(name_or_path) == TINY:
-        return str(files("pixelis_agent.tiny") / "weights")
+    if str(name_or_path) in _SHIPPED:
+        return str(files("pixelis_agent.tiny") / _SHIPPED[str(name_or_path)])
     path = Path(name_or_path)
     inner = path / "model"
     return str(inner if inner.is_dir() else path)
@@ -65,8 +69,8 @@ def load_model(
     """Loads an image-text-to-text model of transformers with its processor.
 
     Args:
-        name_or_path: "pixelis-tiny", a run's folder, a folder with a saved model or adapter, or a
-            hub id such as "Qwen/Qwen3-VL-8B-Instruct".
+        name_or_path: "pixelis-tiny", "pixelis-tiny-early", a run's folder, a folder with a saved
+            model or adapter, or a hub id such as "Qwen/Qwen3-VL-8B-Instruct".
         adapter: A saved adapter to put on it, kept trainable.
         lora: Make a fresh adapter instead; the model itself is frozen then.
         dtype: Of the weights; "auto": as they were saved.

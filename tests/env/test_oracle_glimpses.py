@@ -9,14 +9,15 @@ from pixelis_env.actions import Track, Zoom
 from pixelis_env.coordinates import box_from_source
 from pixelis_env.env import PixelisEnv
 from pixelis_env.observation import overview_indices
+from pixelis_env.rooms.questions.looks import ASIDE
 from tests.env.task_laws import frame_of
 
 
 @pytest.mark.parametrize(
     "name", ["search_color", "object_size_estimation", "text_read", "time_first", "motion_speed"]
 )
-def test_a_zoom_follows_from_the_object_s_box_alone(name: str) -> None:
-    env, seen = PixelisEnv(types=[name]), 0
+def test_a_zoom_follows_from_the_object_s_box_and_holds_it_off_the_middle(name: str) -> None:
+    env, seen, places = PixelisEnv(types=[name]), 0, set()
     for index in range(4):
         env.reset(options={"index": index})
         frames = overview_indices(env.task.media)
@@ -39,8 +40,20 @@ def test_a_zoom_follows_from_the_object_s_box_alone(name: str) -> None:
         )
         longer = max(x1 - x0, y1 - y0)
         margin = max(0.5 * longer, (80 - longer) / 2)
-        around = (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
-        assert zoom.box == box_from_source(around, "rel1000", env.workspace.bounds)
+        off = ASIDE * margin
+        least = (x0 - margin - off, y0 - margin - off, x1 + margin - off, y1 + margin - off)
+        most = (x0 - margin + off, y0 - margin + off, x1 + margin + off, y1 + margin + off)
+        low, high = (
+            box_from_source(corners, "rel1000", env.workspace.bounds) for corners in (least, most)
+        )
+        assert all(a - 1 <= b <= c + 1 for a, b, c in zip(low, zoom.box, high, strict=True))
+        inside = box_from_source(box, "rel1000", env.workspace.bounds)
+        assert all(w <= edge + 1 for w, edge in zip(zoom.box[:2], inside[:2], strict=True))
+        assert all(w >= edge - 1 for w, edge in zip(zoom.box[2:], inside[2:], strict=True))
+        places.add(zoom.box)
+        again = env.oracle(np.random.default_rng(index + 100), frames)[0]
+        places.add(again.box)  # type: ignore[union-attr]
+    assert len(places) > seen  # another generator, another place
     assert seen
 
 
