@@ -52,7 +52,7 @@ def run(config: DemoConfig) -> dict[str, Any]:
     console = Console()
     console.rule("unseen rooms: the shipped agent between chance and the oracle")
     types = config.types or trained_types()
-    figures: dict[str, Any] = {"types": list(types), "policies": _play(config, types, console)}
+    figures: dict[str, Any] = {"types": list(types), "policies": _play(config, types)}
     drawn = draw(config.out / TINY / "traces", config.out / "pictures", config.pictures)
     console.print(f"{drawn} episodes played again step for step and drawn: {config.out}/pictures")
     if config.live:
@@ -72,12 +72,12 @@ def trained_types() -> tuple[str, ...]:
     return tuple(card["types"])
 
 
-def _play(config: DemoConfig, types: Sequence[str], console: Any) -> dict[str, Any]:
+def _play(config: DemoConfig, types: Sequence[str]) -> dict[str, Any]:
     """Three policies on the same tasks, a table."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from pixelis_agent.evaluate import EvalConfig, evaluate, make_policy
+    from pixelis_agent.evaluate import EvalConfig, evaluate, make_policy, show
     from pixelis_agent.tally import COLUMNS, as_cells
 
     table, figures = Table(box=SIMPLE_HEAD, pad_edge=False), {}
@@ -93,7 +93,7 @@ def _play(config: DemoConfig, types: Sequence[str], console: Any) -> dict[str, A
         )
         figures[name] = report.to_dict()
         table.add_row(*as_cells(name, report.summary))
-    console.print(table)
+    show(table)
     return figures
 
 

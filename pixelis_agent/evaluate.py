@@ -211,9 +211,6 @@ def evaluate(
 
 def run(config: EvalConfig) -> dict[str, Any]:
     """Evaluates as `config` says, prints the table, and returns the figures."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
     given = {"level": (config.level, 1), "shift": (config.shift, "none")}
     kwargs: dict[str, Any] = {k: value for k, (value, usual) in given.items() if value != usual}
     if config.types:
@@ -237,11 +234,19 @@ def run(config: EvalConfig) -> dict[str, Any]:
         close = getattr(policy, "close", None)
         if close is not None:
             close()
-    table, wide = report.table(), Console(width=1000)
+    show(report.table())
+    return report.to_dict()
+
+
+def show(table: Table) -> None:
+    """Prints a table at its full width."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    wide = Console(width=1000)
     # A narrow terminal wraps the lines; narrower cells would lose their figures.
     needed = Measurement.get(wide, wide.options, table).maximum
     Console(width=max(Console().width, needed)).print(table)
-    return report.to_dict()
 
 
 def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:
