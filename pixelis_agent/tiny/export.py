@@ -113,6 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "without tools (may be left out)",
     )
     given = parser.parse_args(arguments)
+    if given.card is not None and len(given.card) not in (2, 3):
+        parser.error(
+            f"--card takes 2 or 3 files, not {len(given.card)}: RESULTS STORY [WITHOUT_TOOLS]"
+        )
     print(f"{export(given.run, given.out) / 2**20:.1f} MiB")
     if given.card is not None:
         write_card(given.out, *given.card)

@@ -162,8 +162,7 @@ def _film(
     """Frames that show things: each one's best (or frame `slot`), and others, up to `most`.
 
     Where not all frames are shown, the others are such as show none of the things; None where there
-    are no such. So there is one right frame, and which it is can be learned from far fewer
-    episodes than where most frames show a thing and one shows it best.
+    are no such: exactly the frames asked for are right, not merely better than others.
     """
     wanted = {thing.best for thing in things} if slot is None else {slot}
     others = [k for k in range(len(shown)) if k not in wanted]

@@ -1,12 +1,14 @@
 """The tokenizer of `pixelis-tiny`: a small byte-level BPE with Qwen's markers and its own template.
 
-Numbers up to 1000 are tokens of their own, so that a coordinate is one choice and a number that a
-tool returned is copied in one piece; longer ones are written in threes. Words and the punctuation
-between them may merge, so that the skeleton of a tool call costs few tokens.
+Numbers up to 1000 are tokens of their own, so that a coordinate is one choice. Numbers of three
+digits or more in a text (after a quotation mark, a word, or a tag: what a sign says, an answer) are
+written digit by digit: each of 900 whole numbers is seen too rarely to be copied. Words and the
+punctuation between them may merge, so that the skeleton of a tool call costs few tokens.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,8 +56,12 @@ TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""
 
-# A digit; a word with the space before it; or what stands between words, without that space.
-_PIECES = r"\p{N}| ?\p{L}+|[^\p{L}\p{N}]+?(?= ?\p{L}|\p{N}|$)|[^\p{L}\p{N}]+"
+# The digits of a number in a text (one with a fraction is a measurement); other numbers; a word
+# with the space before it; what stands between words, without that space. The tokenizer begins
+# anew after a tag. What looks back has a fixed width, so each digit has its own rule.
+_AFTER = r"""(?<=["> ]\d{%d}|\A\d{%d})(?<![,:] \d{%d})"""
+_DIGITS = "|".join(_AFTER % (k, k, k) + rf"\d(?=\d{{{2 - k}}})(?!\d*\.\d)" for k in range(3))
+_WORDS = r" ?\p{L}+|[^\p{L}\p{N}]+?(?= ?\p{L}|\p{N}|$)|[^\p{L}\p{N}]+"
 
 
 def train_tokenizer(texts: Iterable[str]) -> Any:
@@ -65,12 +71,14 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+    def split(pieces: str) -> Any:
+        return pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(Regex(pieces), "isolated"), byte_level]
+        )
+
+    tokenizer.pre_tokenizer = split(rf"\p{{N}}|{_WORDS}")
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(TAGS),
@@ -79,8 +87,9 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    whole = (*TAGS, *NUMBERS)
-    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in whole])
+    tokenizer = Tokenizer.from_str(_with_numbers(tokenizer.to_str()))
+    tokenizer.pre_tokenizer = split(rf"{_DIGITS}|1000|\d{{1,3}}|\p{{N}}|{_WORDS}")
+    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in TAGS])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=MARKERS[0],
@@ -91,6 +100,18 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
     )
     fast.chat_template = TEMPLATE
     return fast
+
+
+def _with_numbers(tokenizer: str) -> str:
+    """A serialized BPE tokenizer with `NUMBERS` in its vocabulary, put together from digits."""
+    made = json.loads(tokenizer)
+    vocabulary, merges = made["model"]["vocab"], made["model"]["merges"]
+    for number in NUMBERS:
+        vocabulary[number] = len(vocabulary)
+    for number in NUMBERS:
+        halves = ((number[:cut], number[cut:]) for cut in range(1, len(number)))
+        merges.extend([left, right] for left, right in halves if {left, right} <= set(vocabulary))
+    return json.dumps(made)
 
 
 def token_ids(tokenizer: Any) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """The whole making of `pixelis-tiny`, from nothing to the files that are shipped.
 
 ``python -m pixelis_agent.tiny.train --out DIR`` goes through the stages below. Each writes into its
-own folder under DIR and goes on where it was, so the command may be stopped and given again. About
-seven hours of one core; the stages that write data use ``--workers`` processes.
+own folder under DIR and goes on where it was, so the command may be stopped and given again. It
+takes hours; the stages that write data use ``--workers`` processes.
 
 1. pictures of rooms with what each pixel shows (`tiny.frames`);
 2. the vision tower learns to tell class, colour, depth and box from every token (`tiny.warmup`);
@@ -13,8 +13,8 @@ seven hours of one core; the stages that write data use ``--workers`` processes.
 6. single pictures: which name means which tokens;
 7. up to four frames, then up to seven, one of which is the right one: to choose it, to zoom, to
    outline;
-8. demonstrations of the tasks twice: the "early" model; then three times more, with some of all the
-   former, so that nothing is forgotten, and once with many echoes, so that what was read is copied;
+8. demonstrations of the tasks, with some of all the former, words above all, so that nothing is
+   forgotten;
 9. 500 unseen tasks, and the same for a model of this size that answers without tools;
 10. the files that are shipped, with the card (`tiny.export`).
 """
@@ -56,7 +56,7 @@ class Sizes:
     warm_steps: int = 4000
     echoes: int = 20_000
     films: int = 6_000
-    demonstrations: int = 240
+    demonstrations: int = 480
     batch: int = 32
     tasks: int = 500
 
@@ -74,13 +74,13 @@ def make(out: Path, workers: int, seed: int, sizes: Sizes) -> dict[str, Any]:
         if not (stage.out / "model").exists():
             train(stage)
     judged, compared = out / "evaluation", out / "evaluation-direct"
-    acting, silent = (str(stages[name].out) for name in ("saying", "direct"))
+    acting, silent = (str(stages[name].out) for name in ("acting", "direct"))
     judge = EvalConfig(acting, types=TYPES, episodes=sizes.tasks, workers=workers, out=judged)
     evaluate(replace(judge, policy=silent, out=compared))
     result = evaluate(judge)
     shipped = out / "shipped"
     export(stages["early"].out, shipped / "early")
-    export(stages["saying"].out, shipped / "weights")
+    export(stages["acting"].out, shipped / "weights")
     story = Path(__file__).with_name("card.md")
     write_card(shipped / "weights", judged / "results.json", story, compared / "results.json")
     return result
@@ -139,9 +139,8 @@ def plan(out: Path, seed: int, sizes: Sizes) -> dict[str, SFTConfig]:
         ("naming", (glance, film), sizes.batch, 32),
         ("choosing", (few, film), sizes.batch, 8),
         ("searching", (more, find), sizes.batch, 4),
-        ("early", (*2 * shown, find, more), sizes.batch // 2, 4),
-        ("acting", (*3 * shown, find, more, film), sizes.batch // 2, 4),
-        ("saying", (*shown, out / "echo", film), sizes.batch, 8),
+        ("early", (*shown, find, more, film, out / "echo"), sizes.batch // 2, 4),
+        ("acting", (*3 * shown, find, more, film, out / "echo"), sizes.batch // 2, 4),
     ):
         before = list(runs.values())[-1]
         runs[name] = replace(

@@ -5,9 +5,9 @@ was said: names, numbers, boxes, made-up words. ``--kind film`` writes episodes 
 of the tasks, but after each frame's time stand names and boxes instead of the frame: find the
 name, copy its frame's time and its box, and copy what a tool returned into the answer.
 
-Why: a small transformer begins to copy late, and suddenly. From pictures it had not begun after
-30,000 episodes, and from "film" alone not after 6,000; after 20,000 short echoes (minutes) it
-copies without error, and then learns "film" within 3,000.
+Why: a small transformer begins to copy late, and suddenly. Short echoes are the quickest way there
+that was found; the longer "film" is begun with when they are learned. It is forgotten where a
+later stage has no words, so they belong into each.
 """
 
 from __future__ import annotations
