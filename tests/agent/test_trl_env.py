@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -241,6 +244,19 @@ def test_grpo_trains_on_it(
     assert completion_ids[0] == first + result.tokens + second
     assert tool_mask[0] == [1] * len(first) + [0] * len(result.tokens) + [1] * len(second)
     assert images[0] == fed.images + result.images
+
+
+@pytest.mark.slow
+def test_the_example_trains_the_shipped_agent() -> None:
+    example = Path(__file__).parents[2] / "examples" / "trl_grpo.py"
+    done = subprocess.run(
+        [sys.executable, str(example), "1"], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"step 1: reward (-?[0-9.]+), ([0-9]+) tokens", done.stdout)
+    assert said, done.stdout
+    assert -1 <= float(said[1]) <= 1
+    assert int(said[2]) > 8 * 42  # eight answers, and what the tools returned
 
 
 def test_a_template_that_shows_calls_is_left_alone(processor: Processor) -> None:
