@@ -82,10 +82,10 @@ def _color(task: Task, evidence: Sequence[tuple[str, str, Evidence]], rng: Gener
     if not isinstance(colour, str) or not isinstance(rgb, tuple):
         raise Unanswered("no colour")
     if colour in task.options:
-        letter = _letter(task, colour)
+        letter = _letter(task.options, colour)
         return _say(rng, _COLOUR, name=name, id=number, colour=colour, letter=letter), letter
     nearest = min(task.options, key=lambda option: _distance(option, rgb))
-    letter = _letter(task, nearest)
+    letter = _letter(task.options, nearest)
     words = _say(rng, _NEAR, name=name, colour=colour, nearest=nearest, letter=letter)
     return words, letter
 
@@ -135,14 +135,31 @@ def _direction(
     if not isinstance(measured, Measurement):
         raise Unanswered("no path")
     moved, growth = measured.values.get("displacement_px"), measured.values.get("growth")
-    if not isinstance(moved, tuple) or not isinstance(growth, float):
+    if not isinstance(moved, tuple) or not isinstance(growth, float) or task.options is None:
         raise Unanswered("no path")
+    return direction_of(moved, growth, task.options, rng)
+
+
+def direction_of(
+    moved: tuple[float, ...], growth: float, options: Sequence[str], rng: Generator
+) -> Conclusion:
+    """In which direction something moves, as the camera sees it.
+
+    Args:
+        moved: Its displacement, px, to the right and down.
+        growth: Its size at the end over that at the start.
+        options: The directions to choose from.
+        rng: Chooses the words.
+
+    Raises:
+        Unanswered: Its direction is none of the options.
+    """
     across, down = moved
     if abs(down) * STEEP > abs(across):
         seen, way = ("down", "towards the camera") if down > 0 else ("up", "away from the camera")
     else:
         seen = way = "right" if across > 0 else "left"
-    letter = _letter(task, way)
+    letter = _letter(options, way)
     facts = {"moved": f"({across:.4g}, {down:.4g})", "growth": f"{growth:.4g}", "letter": letter}
     if seen == way:
         return _say(rng, _ASIDE, seen=seen, **facts), letter
@@ -158,7 +175,7 @@ def _order(task: Task, evidence: Sequence[tuple[str, str, Evidence]], rng: Gener
     fitting = [option for option in task.options if _fits(option.split(", "), times)]
     if len(fitting) != 1:
         raise Unanswered("the times fit none of the options, or several")
-    letter = _letter(task, fitting[0])
+    letter = _letter(task.options, fitting[0])
     missing = [name for name in fitting[0].split(", ") if name not in times]
     if missing:
         return _say(rng, _LAST, told=told, last=missing[0], letter=letter), letter
@@ -182,14 +199,14 @@ def _earliest(
     if len(listed) > 1 and listed[0][1] == listed[1][1]:
         raise Unanswered("two show first in the same frame")
     told = ", ".join(f"{name} {time:g} s" for name, time in listed)
-    letter = _letter(task, listed[0][0])
+    letter = _letter(task.options, listed[0][0])
     return _say(rng, _ORDER, told=told, letter=letter), letter
 
 
-def _letter(task: Task, option: str) -> str:
-    if task.options is None or option not in task.options:
+def _letter(options: Sequence[str] | None, option: str) -> str:
+    if options is None or option not in options:
         raise Unanswered(f"{option} is none of the options")
-    return chr(ord("A") + task.options.index(option))
+    return chr(ord("A") + options.index(option))
 
 
 def _shown(task: Task, answer: str) -> str:

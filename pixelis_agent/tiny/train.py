@@ -11,10 +11,9 @@ takes hours; the stages that write data use ``--workers`` processes.
 4. a tokenizer and an untrained model with that tower (`tiny.base`);
 5. echoes: it learns to copy; films in words: to look up a time and a box;
 6. single pictures: which name means which tokens;
-7. up to four frames, then up to seven, one of which is the right one: to choose it, to zoom, to
-   outline;
-8. demonstrations of the tasks, with some of all the former, words above all, so that nothing is
-   forgotten;
+7. up to four frames, then up to eight, one of which is the right one: to choose it, to zoom, to
+   outline; with words, so that those are not forgotten: the "early" model;
+8. demonstrations of the tasks, with some of all the former;
 9. 500 unseen tasks, and the same for a model of this size that answers without tools;
 10. the files that are shipped, with the card (`tiny.export`).
 """
@@ -45,7 +44,7 @@ class Sizes:
         rooms: Whose pictures warm-up and dialogues show.
         warm_steps: Of the tower.
         echoes: Episodes that repeat words.
-        films: Episodes that look things up in words.
+        films: Episodes that look things up in words, and of those that weigh a displacement.
         demonstrations: Of each question type.
         batch: Episodes a step of the dialogues; twice as many of the echoes, half of the
             demonstrations.
@@ -103,6 +102,7 @@ def write_data(out: Path, workers: int, seed: int, sizes: Sizes) -> None:
     write_corpus(rooms, out / "find", seed)
     write_words(out / "echo", "echo", sizes.echoes, seed)
     write_words(out / "film", "film", sizes.films, seed)
+    write_words(out / "drift", "drift", sizes.films, seed)
     # Exact tools search and follow in a third of the time; what they return reads the same.
     for name, types, tools in (("reading", READING, ""), ("watching", WATCHING, "oracle")):
         count = sizes.demonstrations * len(types)
@@ -118,12 +118,12 @@ def write_data(out: Path, workers: int, seed: int, sizes: Sizes) -> None:
 
 def plan(out: Path, seed: int, sizes: Sizes) -> dict[str, SFTConfig]:
     """The runs by name, in order; each begins with the model of the one before."""
-    glance, few, more, find, film = (
-        out / name for name in ("glance", "few", "more", "find", "film")
+    glance, few, more, find, film, echo, drift = (
+        out / name for name in ("glance", "few", "more", "find", "film", "echo", "drift")
     )
     shown = (out / "reading", out / "watching")
     first = SFTConfig(
-        (out / "echo",),
+        (echo,),
         out / "copying",
         str(out / "base"),
         epochs=1,
@@ -138,9 +138,8 @@ def plan(out: Path, seed: int, sizes: Sizes) -> dict[str, SFTConfig]:
         ("looking", (film,), sizes.batch, 32),
         ("naming", (glance, film), sizes.batch, 32),
         ("choosing", (few, film), sizes.batch, 8),
-        ("searching", (more, find), sizes.batch, 4),
-        ("early", (*shown, find, more, film, out / "echo"), sizes.batch // 2, 4),
-        ("acting", (*3 * shown, find, more, film, out / "echo"), sizes.batch // 2, 4),
+        ("early", (more, find, film, echo), sizes.batch, 4),
+        ("acting", (*5 * shown, find, more, film, echo, drift), sizes.batch // 2, 4),
     ):
         before = list(runs.values())[-1]
         runs[name] = replace(
@@ -151,7 +150,7 @@ def plan(out: Path, seed: int, sizes: Sizes) -> dict[str, SFTConfig]:
             batch=batch,
             micro_batch=micro_batch,
         )
-    runs["direct"] = replace(runs["early"], data=shown, out=out / "direct", epochs=3, direct=True)
+    runs["direct"] = replace(runs["acting"], data=shown, out=out / "direct", epochs=3, direct=True)
     return runs
 
 

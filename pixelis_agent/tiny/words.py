@@ -3,7 +3,8 @@
 ``python -m pixelis_agent.tiny.words --kind echo --out DIR`` writes episodes that ask to repeat what
 was said: names, numbers, boxes, made-up words. ``--kind film`` writes episodes that run like those
 of the tasks, but after each frame's time stand names and boxes instead of the frame: find the
-name, copy its frame's time and its box, and copy what a tool returned into the answer.
+name, copy its frame's time and its box, and copy what a tool returned into the answer. ``--kind
+drift`` writes ends of episodes: from a displacement that was measured to the option it speaks for.
 
 Why: a small transformer begins to copy late, and suddenly. Short echoes are the quickest way there
 that was found; the longer "film" is begun with when they are learned. It is forgotten where a
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from pixelis_agent.cota.answers import direction_of
 from pixelis_agent.cota.record import (
     AssistantTurn,
     Record,
@@ -31,7 +33,8 @@ from pixelis_agent.cota.record import (
 from pixelis_agent.policies.scripted import call_text
 from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.labels import CLASSES
-from pixelis_env.actions import Action, Localize, ReadText, ToolCallCodec, Zoom
+from pixelis_env.actions import Action, Localize, Properties, ReadText, ToolCallCodec, Zoom
+from pixelis_env.rooms.questions.movement import DIRECTIONS
 
 SHARD = 2000
 _ZOOM = (
@@ -120,6 +123,44 @@ def film(number: int, seed: int) -> Record:
     return Record(id=f"film-{number}", index=number, level=1, task_type="film", turns=turns)
 
 
+def drift(number: int, seed: int) -> Record:
+    """An episode that measures how something moved, and says in which direction.
+
+    Args:
+        number: Of the episode.
+        seed: Of the corpus.
+    """
+    rng = np.random.default_rng([seed, number, 2])
+    name, options = str(rng.choice(CLASSES)), [str(way) for way in rng.permutation(DIRECTIONS)]
+    listed = "\n".join(f"{'ABCD'[k]}. {option}" for k, option in enumerate(options))
+    ask = f"As seen from the camera, in which direction does the {name} move?"
+    start, angle = round(float(rng.uniform(0, 9)), 1), float(rng.uniform(0, 2 * np.pi))
+    # Half pixels, as those of boxes are; from hardly to a quarter of the frame.
+    across, down = (
+        round(2 * part) / 2
+        for part in np.exp(rng.uniform(1, 4.4)) * np.array([np.cos(angle), np.sin(angle)])
+    )
+    growth = float(np.exp(0.01 * down + rng.normal(0, 0.08)))
+    length = float(np.hypot(across, down))
+    path = length * float(rng.uniform(1, 1.1))
+    values = {"n_frames": 11, "visible_share": 1, "start_s": start, "end_s": start + 1}
+    measured = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+    measured += f", duration_s 1, displacement_px ({across:.4g}, {down:.4g})"
+    measured += f", distance_px {length:.4g}, path_px {path:.4g}, speed_px_s {path:.4g}"
+    measured += (
+        f", growth {growth:.4g}, direction_deg {np.degrees(np.arctan2(-down, across)) % 360:.4g}"
+    )
+    thought, letter = direction_of((across, down), growth, options, rng)
+    target = int(rng.integers(1, 5))
+    turns: list[Turn] = [
+        UserTurn(text=f"These are frames of a video.\n{ask}\nOptions:\n{listed}", images=[]),
+        _turn(f"Measure the path of the {name}.", Properties(targets=(f"e{target}",))),
+        ToolTurn(text=f"e{target + 1} measurement: {measured}", images=[]),
+        AssistantTurn(text=f"{thought} <answer>{letter}</answer>", op="answer"),
+    ]
+    return Record(id=f"drift-{number}", index=number, level=1, task_type="drift", turns=turns)
+
+
 def _box(rng: Generator) -> list[int]:
     """A box on the grid, thousandths."""
     x, y = (sorted(rng.choice(1000 // GRID + 1, 2, replace=False).tolist()) for _ in range(2))
@@ -140,7 +181,7 @@ def _turn(say: str, action: Action) -> AssistantTurn:
     return AssistantTurn(text=f"{say} {call}", op=action.op)
 
 
-KINDS = {"echo": echo, "film": film}
+KINDS = {"echo": echo, "film": film, "drift": drift}
 
 
 def write_corpus(out: Path, kind: str, episodes: int, seed: int = 0) -> None:

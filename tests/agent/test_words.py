@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelis_agent.cota.answers import STEEP
 from pixelis_agent.cota.examples import Examples
 from pixelis_agent.cota.record import AssistantTurn, Record, read_cota
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.tiny.config import GRID
-from pixelis_agent.tiny.words import echo, film, main
+from pixelis_agent.tiny.words import drift, echo, film, main
+from pixelis_env.rooms.questions.movement import DIRECTIONS
 
 
 def _answer(record: Record) -> str:
@@ -53,7 +55,24 @@ def test_a_film_says_the_time_and_the_box_that_are_called_for(number: int, seed:
         assert _answer(record) == f"{float(start):.1f}-{float(end):.1f}"
 
 
-@pytest.mark.parametrize("kind", ["echo", "film"])
+@given(st.integers(0, 10**9), st.integers(0, 99))
+def test_a_drift_is_answered_as_it_was_measured(number: int, seed: int) -> None:
+    question, _, measured, last = drift(number, seed).turns
+    options = dict(re.findall(r"([A-D])\. (.+)", question.text))
+    assert sorted(options.values()) == sorted(DIRECTIONS)
+    across, down = map(
+        float, re.search(r"displacement_px \((\S+), (\S+)\)", measured.text).groups()
+    )
+    way = options[last.text.partition("<answer>")[2][0]]
+    if way in ("left", "right"):
+        assert abs(across) >= STEEP * abs(down)
+        assert (across > 0) == (way == "right")
+    else:
+        assert abs(across) <= STEEP * abs(down)
+        assert (down > 0) == (way == "towards the camera")
+
+
+@pytest.mark.parametrize("kind", ["echo", "film", "drift"])
 def test_the_corpus_can_be_learned_from(kind: str, tmp_path: Path, processor: Processor) -> None:
     command = ["--kind", kind, "--episodes", "12", "--out", str(tmp_path)]
     assert main(command) == 0
