@@ -59,13 +59,14 @@ def _details(evidence: Evidence, frame: Frame, bounds: Region) -> str:
             return "never"
         return ", ".join(f"{start:.3f}-{end:.3f} s" for start, end in evidence.spans)
     if isinstance(evidence, Measurement):
-        return ", ".join(f"{name} {_reading(value)}" for name, value in evidence.values.items())
+        return ", ".join(f"{name} {reading(value)}" for name, value in evidence.values.items())
     if isinstance(evidence, ToolError):
         return evidence.message
     raise TypeError(f"no words for {type(evidence).__name__}")
 
 
-def _reading(value: float | str | tuple[float, ...]) -> str:
+def reading(value: float | str | tuple[float, ...]) -> str:
+    """A value of a measurement in words."""
     if isinstance(value, tuple):
         return "(" + ", ".join(f"{v:.4g}" for v in value) + ")"
     return value if isinstance(value, str) else f"{value:.4g}"

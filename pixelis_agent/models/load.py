@@ -11,7 +11,7 @@ from pixelis_agent.models.processor import Processor
 
 TINY = "pixelis-tiny"
 EARLY = "pixelis-tiny-early"
-"""`pixelis-tiny` when it had seen each demonstration about twice."""
+"""What can copy, name and find, and has seen no demonstration."""
 
 _SHIPPED = {TINY: "weights", EARLY: "early"}
 

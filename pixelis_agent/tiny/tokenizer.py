@@ -110,7 +110,7 @@ def _with_numbers(tokenizer: str) -> str:
         vocabulary[number] = len(vocabulary)
     for number in NUMBERS:
         halves = ((number[:cut], number[cut:]) for cut in range(1, len(number)))
-        merges.extend([left, right] for left, right in halves if {left, right} <= set(vocabulary))
+        merges.extend([a, b] for a, b in halves if a in vocabulary and b in vocabulary)
     return json.dumps(made)
 
 

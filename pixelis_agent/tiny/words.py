@@ -34,6 +34,7 @@ from pixelis_agent.policies.scripted import call_text
 from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.labels import CLASSES
 from pixelis_env.actions import Action, Localize, Properties, ReadText, ToolCallCodec, Zoom
+from pixelis_env.describe import reading
 from pixelis_env.rooms.questions.movement import DIRECTIONS
 
 SHARD = 2000
@@ -143,13 +144,20 @@ def drift(number: int, seed: int) -> Record:
     growth = float(np.exp(0.01 * down + rng.normal(0, 0.08)))
     length = float(np.hypot(across, down))
     path = length * float(rng.uniform(1, 1.1))
-    values = {"n_frames": 11, "visible_share": 1, "start_s": start, "end_s": start + 1}
-    measured = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-    measured += f", duration_s 1, displacement_px ({across:.4g}, {down:.4g})"
-    measured += f", distance_px {length:.4g}, path_px {path:.4g}, speed_px_s {path:.4g}"
-    measured += (
-        f", growth {growth:.4g}, direction_deg {np.degrees(np.arctan2(-down, across)) % 360:.4g}"
-    )
+    values: dict[str, float | tuple[float, ...]] = {
+        "n_frames": 11,
+        "visible_share": 1,
+        "start_s": start,
+        "end_s": start + 1,
+        "duration_s": 1,
+        "displacement_px": (across, down),
+        "distance_px": length,
+        "path_px": path,
+        "speed_px_s": path,
+        "growth": growth,
+        "direction_deg": float(np.degrees(np.arctan2(-down, across)) % 360),
+    }
+    measured = ", ".join(f"{key} {reading(value)}" for key, value in values.items())
     thought, letter = direction_of((across, down), growth, options, rng)
     target = int(rng.integers(1, 5))
     turns: list[Turn] = [
