@@ -82,12 +82,11 @@ def _color(task: Task, evidence: Sequence[tuple[str, str, Evidence]], rng: Gener
     if not isinstance(colour, str) or not isinstance(rgb, tuple):
         raise Unanswered("no colour")
     if colour in task.options:
-        letter = _letter(task.options, colour)
-        return _say(rng, _COLOUR, name=name, id=number, colour=colour, letter=letter), letter
+        letter, pick = _chosen(task.options, colour)
+        return _say(rng, _COLOUR, name=name, id=number, colour=colour, pick=pick), letter
     nearest = min(task.options, key=lambda option: _distance(option, rgb))
-    letter = _letter(task.options, nearest)
-    words = _say(rng, _NEAR, name=name, colour=colour, nearest=nearest, letter=letter)
-    return words, letter
+    letter, pick = _chosen(task.options, nearest)
+    return _say(rng, _NEAR, name=name, colour=colour, nearest=nearest, pick=pick), letter
 
 
 def _distance(colour: str, rgb: Sequence[float]) -> float:
@@ -159,8 +158,8 @@ def direction_of(
         seen, way = ("down", "towards the camera") if down > 0 else ("up", "away from the camera")
     else:
         seen = way = "right" if across > 0 else "left"
-    letter = _letter(options, way)
-    facts = {"moved": f"({across:.4g}, {down:.4g})", "growth": f"{growth:.4g}", "letter": letter}
+    letter, pick = _chosen(options, way)
+    facts = {"moved": f"({across:.4g}, {down:.4g})", "growth": f"{growth:.4g}", "pick": pick}
     if seen == way:
         return _say(rng, _ASIDE, seen=seen, **facts), letter
     return _say(rng, _WAY, seen=seen, way=way, **facts), letter
@@ -175,11 +174,11 @@ def _order(task: Task, evidence: Sequence[tuple[str, str, Evidence]], rng: Gener
     fitting = [option for option in task.options if _fits(option.split(", "), times)]
     if len(fitting) != 1:
         raise Unanswered("the times fit none of the options, or several")
-    letter = _letter(task.options, fitting[0])
+    letter, pick = _chosen(task.options, fitting[0])
     missing = [name for name in fitting[0].split(", ") if name not in times]
     if missing:
-        return _say(rng, _LAST, told=told, last=missing[0], letter=letter), letter
-    return _say(rng, _ORDER, told=told, letter=letter), letter
+        return _say(rng, _LAST, told=told, last=missing[0], pick=pick), letter
+    return _say(rng, _ORDER, told=told, pick=pick), letter
 
 
 def _fits(order: Sequence[str], times: Mapping[str, float]) -> bool:
@@ -199,14 +198,23 @@ def _earliest(
     if len(listed) > 1 and listed[0][1] == listed[1][1]:
         raise Unanswered("two show first in the same frame")
     told = ", ".join(f"{name} {time:g} s" for name, time in listed)
-    letter = _letter(task.options, listed[0][0])
-    return _say(rng, _ORDER, told=told, letter=letter), letter
+    letter, pick = _chosen(task.options, listed[0][0])
+    return _say(rng, _ORDER, told=told, pick=pick), letter
 
 
-def _letter(options: Sequence[str] | None, option: str) -> str:
-    if options is None or option not in options:
+def _chosen(options: Sequence[str], option: str) -> tuple[str, str]:
+    """An option's letter, and the words that lead to it.
+
+    They go through the options in their order and stop at the one: each letter is copied from the
+    question with the words that follow it there. To find the letter that stands *before* the
+    option's words is what a small model did not learn from 12,000 examples.
+    """
+    if option not in options:
         raise Unanswered(f"{option} is none of the options")
-    return chr(ord("A") + options.index(option))
+    at = options.index(option)
+    listed = [f"{chr(ord('A') + k)}. {text}" for k, text in enumerate(options[: at + 1])]
+    letter = chr(ord("A") + at)
+    return letter, f"{'? '.join(listed)}: {letter}"
 
 
 def _shown(task: Task, answer: str) -> str:
@@ -226,13 +234,13 @@ _READ = (
     "The text on the {name} is {answer}.",
 )
 _COLOUR = (
-    "The {name} measures {colour}: option {letter}.",
-    "Its colour is {colour}, so {letter}.",
-    "{id} says {colour}, which is {letter}.",
+    "The {name} measures {colour}. {pick}.",
+    "Its colour is {colour}. {pick}.",
+    "{id} says {colour}. {pick}.",
 )
 _NEAR = (
-    "It measures {colour}; the nearest option is {nearest}, {letter}.",
-    "{colour} is not offered; {nearest} comes nearest, so {letter}.",
+    "It measures {colour}; the nearest option is {nearest}. {pick}.",
+    "{colour} is not offered; {nearest} comes nearest. {pick}.",
 )
 _FIRST = (
     "The {name} is in view from {start} s, so it first appears then.",
@@ -245,22 +253,22 @@ _SPAN = (
     "In view {start}-{end} s; round to tenths.",
 )
 _WAY = (
-    "Displacement {moved}, growth {growth}: it moves {seen}, that is {way}, {letter}.",
-    "It is displaced by {moved}, mostly {seen}: {way}, {letter}.",
-    "{moved} px with growth {growth} is mostly {seen}: {way}, so {letter}.",
+    "Displacement {moved}, growth {growth}: it moves {seen}, that is {way}. {pick}.",
+    "It is displaced by {moved}, mostly {seen}: {way}. {pick}.",
+    "{moved} px with growth {growth} is mostly {seen}: {way}. {pick}.",
 )
 _ASIDE = (
-    "Displacement {moved}, growth {growth}: it moves to the {seen}, {letter}.",
-    "It is displaced by {moved}, mostly to the {seen}: {letter}.",
-    "{moved} px with growth {growth} is mostly to the {seen}, so {letter}.",
+    "Displacement {moved}, growth {growth}: it moves to the {seen}. {pick}.",
+    "It is displaced by {moved}, mostly to the {seen}. {pick}.",
+    "{moved} px with growth {growth} is mostly to the {seen}. {pick}.",
 )
 _ORDER = (
-    "In order of time: {told}. That is {letter}.",
-    "Sorted by time: {told}; option {letter}.",
+    "In order of time: {told}. {pick}.",
+    "Sorted by time: {told}. {pick}.",
 )
 _LAST = (
-    "In order of time: {told}; the {last} comes last. That is {letter}.",
-    "Sorted by time: {told}, then the {last}; option {letter}.",
+    "In order of time: {told}; the {last} comes last. {pick}.",
+    "Sorted by time: {told}, then the {last}. {pick}.",
 )
 _JUDGED = (
     "From what was measured, the answer is {answer}.",

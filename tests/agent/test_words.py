@@ -63,7 +63,11 @@ def test_a_drift_is_answered_as_it_was_measured(number: int, seed: int) -> None:
     across, down = map(
         float, re.search(r"displacement_px \((\S+), (\S+)\)", measured.text).groups()
     )
-    way = options[last.text.partition("<answer>")[2][0]]
+    letter = last.text.partition("<answer>")[2][0]
+    way = options[letter]
+    # The thought goes through the options in their order and stops at the one.
+    listed = [f"{name}. {option}" for name, option in options.items() if name <= letter]
+    assert f". {'? '.join(listed)}: {letter}. <answer>" in last.text
     if way in ("left", "right"):
         assert abs(across) >= STEEP * abs(down)
         assert (across > 0) == (way == "right")
