@@ -28,6 +28,8 @@ class SFTConfig:
         max_grad_norm: Longer gradients are shortened to this.
         op_weight: Weight of operation tokens in the loss; thoughts and answers have 1.
         argument_weight: Weight of argument tokens.
+        number_weight: Weight of the loss of how far the arguments' numbers are from the right
+            ones; 0 = without it.
         heads: Train with the auxiliary heads.
         curriculum: Begin with the lowest level of the corpus, add the higher ones by epochs.
         freeze_vision: Keep the vision tower as it is; its features are then computed once.
@@ -55,6 +57,7 @@ class SFTConfig:
     max_grad_norm: float = 1.0
     op_weight: float = LABEL_WEIGHTS[Label.OP]
     argument_weight: float = LABEL_WEIGHTS[Label.ARGUMENT]
+    number_weight: float = 0.0
     heads: bool = True
     curriculum: bool = True
     freeze_vision: bool = True

@@ -51,6 +51,28 @@ def imitation_loss(log_probs: Tensor, weights: Tensor, total: float | None = Non
     return -(weights * log_probs).sum() / max(whole, 1e-8)
 
 
+def number_loss(
+    log_probs: Tensor, values: Tensor, said: Tensor, weights: Tensor, total: float
+) -> Tensor:
+    """How far from the right number the written one is expected to be, a scalar >= 0.
+
+    L = sum_t w_t sum_j p_tj |v_j - y_t| / (max v - min v) / sum_t w_t, with p over the number
+    tokens alone: the Wasserstein distance of NTL-WAS (Zausinger et al., 2025, arXiv 2411.02083).
+    Cross-entropy makes all wrong numbers equally wrong; this one leads to the median of what is
+    likely. It is 0 only where all the probability is on the right number.
+
+    Args:
+        log_probs: float32 (N, M), of the M tokens that are numbers.
+        values: float32 (M,), their values, at least two different ones.
+        said: float32 (N,), the right values.
+        weights: float32 (N,), >= 0.
+        total: What the weighted sum is divided by, as in `imitation_loss`.
+    """
+    distance = (values - said[:, None]).abs() / (values.max() - values.min())
+    expected = (log_probs.softmax(-1) * distance).sum(-1)
+    return (weights * expected).sum() / max(total, 1e-8)
+
+
 def giou(boxes: Tensor, others: Tensor) -> Tensor:
     """Generalised intersection over union of pairs of boxes (Rezatofighi et al., 2019).
 

@@ -1,10 +1,11 @@
 """Phase 1: supervised fine-tuning on chain-of-thought-action traces.
 
-    L = sum_t w(label_t) CE_t / sum_t w(label_t)  +  sum_h lambda_h L_h
+    L = sum_t w(label_t) CE_t / sum_t w(label_t)  +  sum_h lambda_h L_h  +  nu L_number
 
 where tokens that were fed count nothing and those of operations and arguments count twice, and
 the heads h say from a hidden state what the arguments should be (Pixelis, arXiv 2603.25091,
-phase 1; the dense pointing head is ours). Read `train` from top to bottom.
+phase 1; the dense pointing head is ours). L_number, off by default, says how far an argument's
+numbers are from the right ones. Read `train` from top to bottom.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import nn
 from pixelis_agent.config import SFTConfig
 from pixelis_agent.cota.examples import Examples
 from pixelis_agent.heads import LOSS_WEIGHTS, Heads, HeadTargets, gather_targets
-from pixelis_agent.losses import imitation_loss, token_weights
+from pixelis_agent.losses import imitation_loss, number_loss, token_weights
 from pixelis_agent.models.batch import Batch, base_model, make_batch, next_token_scores
 from pixelis_agent.models.load import Lora, hidden_size, load_model
 from pixelis_agent.models.processor import Processor
@@ -52,13 +53,23 @@ class Progress:
 
 
 class Objective(nn.Module):
-    """Model and heads as one module, so that data-parallel training averages both's gradients."""
+    """Model and heads as one module, so that data-parallel training averages both's gradients.
 
-    def __init__(self, model: Any, processor: Processor, heads: Heads | None) -> None:
+    Args:
+        model: What is trained.
+        processor: The model's.
+        heads: Trained with it.
+        numbers: Compute the loss "number" of the arguments' numbers too.
+    """
+
+    def __init__(
+        self, model: Any, processor: Processor, heads: Heads | None, *, numbers: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
         self.heads = heads
         self._processor = processor
+        self._numbers = processor.numbers() if numbers else {}
 
     def forward(
         self, batch: Batch, weights: Tensor, total: float, targets: HeadTargets | None
@@ -74,8 +85,19 @@ class Objective(nn.Module):
         hidden = base_model(self.model)(**batch.inputs(), use_cache=False).last_hidden_state
         counted = weights[:, 1:] > 0
         scores = next_token_scores(self.model, self._processor, hidden[:, :-1][counted])
-        log_probs = scores.gather(-1, batch.input_ids[:, 1:][counted][:, None])[:, 0]
-        losses = {"imitation": imitation_loss(log_probs, weights[:, 1:][counted], total)}
+        written, weight = batch.input_ids[:, 1:][counted], weights[:, 1:][counted]
+        log_probs = scores.gather(-1, written[:, None])[:, 0]
+        losses = {"imitation": imitation_loss(log_probs, weight, total)}
+        if self._numbers:
+            ids, values = (
+                torch.tensor(part, device=scores.device)
+                for part in (list(self._numbers), list(self._numbers.values()))
+            )
+            meant = (batch.labels[:, 1:][counted] == int(Label.ARGUMENT)) & torch.isin(written, ids)
+            said = torch.tensor([self._numbers[k] for k in written[meant].tolist()]).to(values)
+            losses["number"] = number_loss(
+                scores[meant][:, ids], values, said, weight[meant], total
+            )
         if self.heads is not None and targets is not None:
             # Coordinates and overlaps need all their digits, whatever the model computes in.
             with torch.autocast(hidden.device.type, enabled=False):
@@ -129,7 +151,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
         raise ValueError(f"{len(examples)} episodes do not fill one batch of {config.batch}")
 
     # 2. The optimizer, and where the run stands.
-    objective = Objective(model, processor, heads)
+    objective = Objective(model, processor, heads, numbers=config.number_weight > 0)
     optimizer = make_optimizer(
         objective, config.learning_rate, config.weight_decay, config.optimizer
     )
@@ -139,6 +161,8 @@ def train(config: SFTConfig) -> dict[str, Any]:
         Label.OP: config.op_weight,
         Label.ARGUMENT: config.argument_weight,
     }
+    tokens = {"imitation": 1.0, "number": config.number_weight}
+    factors = tokens | LOSS_WEIGHTS
     parts = {"objective": objective, "optimizer": optimizer, "schedule": schedule}
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
@@ -165,16 +189,14 @@ def train(config: SFTConfig) -> dict[str, Any]:
             wait = contextlib.nullcontext() if last else accelerator.no_sync(parallel)
             with wait, accelerator.autocast():
                 losses = parallel(batch, weight, total, targets)
-                # The imitation loss is a part of the step's; the heads' are averages.
+                # The tokens' losses are parts of the step's; the heads' are averages.
                 share = len(micro) / len(rows)
-                scaled = {
-                    name: loss if name == "imitation" else LOSS_WEIGHTS[name] * share * loss
-                    for name, loss in losses.items()
-                }
-                accelerator.backward(torch.stack(list(scaled.values())).sum())
-            for name, loss in losses.items():
-                part = float(loss.detach()) * (1.0 if name == "imitation" else share)
-                logged[name] = logged.get(name, 0.0) + part
+                parts_of = {n: v if n in tokens else share * v for n, v in losses.items()}
+                accelerator.backward(
+                    torch.stack([factors[n] * v for n, v in parts_of.items()]).sum()
+                )
+            for name, part in parts_of.items():
+                logged[name] = logged.get(name, 0.0) + float(part.detach())
         norm = accelerator.clip_grad_norm_(parallel.parameters(), config.max_grad_norm)
         optimizer.step()
         schedule.step()

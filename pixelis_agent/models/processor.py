@@ -74,6 +74,11 @@ class Processor:
         tokenizer = AutoTokenizer.from_pretrained(path)
         return cls(tokenizer, Qwen2VLImageProcessorPil.from_pretrained(path, **image_options))
 
+    def numbers(self) -> dict[int, float]:
+        """The tokens that are numbers, by their ids: digits, or longer ones where there are."""
+        vocabulary = self.tokenizer.get_vocab().items()
+        return {i: float(text) for text, i in vocabulary if text.isascii() and text.isdecimal()}
+
     def save(self, path: str | Path) -> None:
         """Writes tokenizer, template and image settings beside a model."""
         self.tokenizer.save_pretrained(path)

@@ -11,7 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelis_agent.losses import box_loss, giou, imitation_loss, pointing_loss, token_weights
+from pixelis_agent.losses import (
+    box_loss,
+    giou,
+    imitation_loss,
+    number_loss,
+    pointing_loss,
+    token_weights,
+)
 from pixelis_agent.spans import LABEL_WEIGHTS, WRITTEN, Label
 from pixelis_env.metrics.overlap import box_iou
 
@@ -50,6 +57,47 @@ def test_parts_of_a_step_add_up(labels: Any, learn: Any) -> None:
     total = float(weights.sum())
     parts = [imitation_loss(log_probs[k : k + 1], weights[k : k + 1], total) for k in range(3)]
     torch.testing.assert_close(torch.stack(parts).sum(), imitation_loss(log_probs, weights))
+
+
+SCORES = hnp.arrays(np.float32, (4, 6), elements=st.floats(-5, 5, width=32))
+
+
+@given(scores=SCORES, shift=st.floats(-9, 9), said=st.lists(st.integers(0, 5), min_size=4))
+def test_a_number_costs_what_it_is_off(scores: Any, shift: float, said: list[int]) -> None:
+    values = torch.tensor([0.0, 10, 20, 40, 50, 100])
+    right, weights = values[said[:4]], torch.tensor([1.0, 2.0, 0.0, 1.0])
+    logits = torch.from_numpy(scores).requires_grad_()
+    loss = number_loss(logits, values, right, weights, 4.0)
+    assert 0 <= loss.item() <= 1
+    (gradient,) = torch.autograd.grad(loss, logits)
+    # Only the shares among numbers count, and a token without weight counts nothing.
+    torch.testing.assert_close(
+        number_loss(logits + shift, values, right, weights, 4.0), loss, atol=1e-5, rtol=1e-4
+    )
+    assert (gradient[2] == 0).all()
+    torch.testing.assert_close(gradient.sum(-1), torch.zeros(4), atol=1e-6, rtol=0)
+    # Surely k instead of y costs |k - y| over the range; the further, the more.
+    for wrong, value in enumerate(values):
+        sure = torch.full((1, 6), -1e4)
+        sure[0, wrong] = 0
+        cost = number_loss(sure, values, right[:1], torch.ones(1), 1.0)
+        assert cost.item() == pytest.approx(abs(value.item() - right[0].item()) / 100)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=5, max_size=5))
+def test_the_loss_of_numbers_is_least_at_the_median(shares: list[float]) -> None:
+    """Of what is right in some cases and of what in others, it asks for the median."""
+    values, share = torch.arange(5.0), torch.tensor(shares) / sum(shares)
+    costs = [
+        sum(
+            share[y] * number_loss(10_000 * sure, values, values[[y]], torch.ones(1), 1.0)
+            for y in range(5)
+        )
+        for sure in torch.eye(5)[:, None]
+    ]
+    best = min(range(5), key=lambda k: float(costs[k]))
+    assert share[:best].sum() <= 0.5 + 1e-4
+    assert share[best + 1 :].sum() <= 0.5 + 1e-4
 
 
 def test_weights_are_checked() -> None:
