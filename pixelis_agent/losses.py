@@ -139,3 +139,83 @@ def pointing_loss(logits: Tensor, coverage: Tensor, groups: Tensor) -> Tensor:
         )
         total = total + (sums / counts.clamp_min(1)).mean() / 2
     return total
+
+
+def policy_loss(
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    *,
+    clip_low: float = 0.2,
+    clip_high: float = 0.28,
+    dual_clip: float | None = None,
+    weights: Tensor | None = None,
+    total: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The clipped policy-gradient loss over tokens (PPO, arXiv 1707.06347, as GRPO uses it).
+
+    L = - sum_t w_t min(r_t A_t, clip(r_t, 1 - clip_low, 1 + clip_high) A_t) / total with
+    r = p / p_old. The two bounds are apart as in DAPO (arXiv 2503.14476), whose average over all
+    tokens of a step this is too. With a dual clip c > 1 (arXiv 1912.09729) a token with A < 0
+    counts c A at the worst.
+
+    Args:
+        log_probs: float32, any shape: of the written tokens under the policy.
+        old_log_probs: The same shape: under the policy that the ratio is taken to.
+        advantages: The same shape.
+        clip_low: 0..1.
+        clip_high: >= 0.
+        dual_clip: > 1; None: none.
+        weights: float32, the same shape, >= 0: of each token, without gradient; default: 1.
+        total: What to divide by: the tokens of the whole step, where these are a part of it;
+            default: the number of these.
+
+    Returns:
+        The loss, a scalar; and bool, the shape of `log_probs`: where the bound took the gradient.
+
+    Raises:
+        ValueError: A bound is out of range.
+    """
+    if not 0 <= clip_low <= 1 or clip_high < 0:
+        raise ValueError(f"clip_low {clip_low} must be in 0..1 and clip_high {clip_high} >= 0")
+    if dual_clip is not None and dual_clip <= 1:
+        raise ValueError(f"dual_clip {dual_clip} must be more than 1")
+    ratio = (log_probs - old_log_probs).exp()
+    free, bounded = ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
+    gain = torch.minimum(free, bounded)
+    clipped = bounded < free
+    if dual_clip is not None:
+        worst = dual_clip * advantages
+        below = (advantages < 0) & (gain < worst)
+        gain, clipped = torch.where(below, worst, gain), clipped | below
+    if weights is not None:
+        gain = gain * weights
+    return -gain.sum() / max(float(log_probs.numel()) if total is None else total, 1e-8), clipped
+
+
+def k3(log_probs: Tensor, reference: Tensor, limit: float = 10.0) -> Tensor:
+    """An estimate of KL(p || reference) at each sampled token: e^d - d - 1, d = log ref - log p.
+
+    Unbiased for tokens sampled from p, never negative, 0 only where both agree (J. Schulman,
+    "Approximating KL divergence", 2020).
+
+    Args:
+        log_probs: float32, any shape: of the sampled tokens under the policy.
+        reference: The same shape: under the reference.
+        limit: d is held within -limit..limit, so that one token cannot blow up the step.
+    """
+    d = (reference - log_probs).clamp(-limit, limit)
+    return d.exp() - d - 1
+
+
+def importance_weights(proximal: Tensor, behaviour: Tensor, limit: float = 2.0) -> Tensor:
+    """Weights of tokens that another policy sampled: p_proximal / p_behaviour, at most `limit`.
+
+    Truncated as in IMPALA (arXiv 1802.01561): the bias is small, the variance bounded.
+
+    Args:
+        proximal: float32, any shape: log-probabilities under the policy before the update.
+        behaviour: The same shape: as they were sampled, by an older policy or another engine.
+        limit: The largest weight, >= 1.
+    """
+    return (proximal - behaviour).exp().clamp_max(limit).detach()
