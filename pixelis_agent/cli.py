@@ -39,6 +39,11 @@ COMMANDS = {
         "pixelis_agent.config:SFTConfig",
         "pixelis_agent.sft:train",
     ),
+    "ccrft": Command(
+        "phase 2: learn from what the operations return",
+        "pixelis_agent.config:CCRFTConfig",
+        "pixelis_agent.ccrft:train",
+    ),
     "eval": Command(
         "play held-out tasks and score a policy",
         "pixelis_agent.evaluate:EvalConfig",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pixelis_agent.corridor import Corridor
 from pixelis_agent.spans import LABEL_WEIGHTS, Label
 
 
@@ -70,3 +71,128 @@ class SFTConfig:
     evaluate_every: int = 0
     evaluate_episodes: int = 0
     patience: int = 5
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights of the rewards, each normalised within its group first, and the efficiency prior.
+
+    Attributes:
+        task: Weight of the task's own metric at the answer.
+        curiosity: Of the surprise of a step's result.
+        coherence: Of adjacent steps that fit.
+        efficiency: Of short and valid chains.
+        free_steps: Operations that cost nothing.
+        step_cost: Of each operation beyond them, over `free_steps`.
+        invalid_cost: Of a step that could not be carried out.
+        patience: Iterations in a row in which a component may be constant before a warning.
+    """
+
+    task: float = 1.0
+    curiosity: float = 0.1
+    coherence: float = 0.1
+    efficiency: float = 0.1
+    free_steps: int = 4
+    step_cost: float = 1.0
+    invalid_cost: float = 1.0
+    patience: int = 10
+
+
+@dataclass(frozen=True)
+class CuriosityConfig:
+    """Settings of the curiosity.
+
+    Attributes:
+        hidden: Width of the dynamics model.
+        learning_rate: Of its own optimizer.
+        passes: Optimizer steps an iteration.
+        discount: Of the returns whose spread scales the rewards, 0 up to 1.
+        most: Rewards are clipped here after scaling.
+        warm_up: Iterations before curiosity pays; the dynamics model learns already.
+    """
+
+    hidden: int = 256
+    learning_rate: float = 1e-3
+    passes: int = 4
+    discount: float = 0.99
+    most: float = 5.0
+    warm_up: int = 5
+
+
+@dataclass(frozen=True)
+class CCRFTConfig:
+    """Settings of curiosity-coherence reward fine-tuning.
+
+    Attributes:
+        model: Where it starts, which is also its anchor: "pixelis-tiny", a run of `pixelis sft`,
+            a folder or a hub id.
+        out: The run's folder; a run that is there already is continued.
+        env: A registered environment.
+        level: Difficulty of rooms, 1..3.
+        shift: Change of the rooms' looks, as of `pixelis eval`.
+        types: Question types; default: all of the environment's.
+        tools: One backend name for every operation that has it; default: the environment's own.
+        iterations: Of sampling and updating.
+        tasks: Tasks an iteration, over all processes.
+        group: Episodes on each task, >= 2.
+        redraws: How often tasks on which all episodes score the same are replaced by others, at
+            the most, an iteration.
+        minibatches: Optimizer steps an iteration.
+        micro_batch: Episodes in memory at a time, a process.
+        learning_rate: The highest; warmed up over 5 % of the iterations, then a cosine to 0.
+        weight_decay: Of matrices.
+        max_grad_norm: Longer gradients are shortened to this.
+        clip_low: How far a token's probability may fall before its gradient stops, as a share.
+        clip_high: How far it may rise.
+        temperature: Of sampling, > 0.
+        max_tokens: The longest turn, tokens.
+        lora_rank: Of the adapter that is trained, where the model is not one already.
+        rewards: What pays how much.
+        curiosity: Of the dynamics model.
+        anchor: Keep near the start; False leaves the divergence free (for comparisons).
+        corridor: In which the divergence per token from the start is held.
+        dtype: Of the weights.
+        mixed_precision: Of the computation.
+        gradient_checkpointing: Trade time for memory.
+        workers: Processes that hold environments, for each training process.
+        batch: Episodes that the policy is asked about at once.
+        seed: Of tasks, sampling and first weights.
+        checkpoint_every: Iterations between checkpoints.
+        evaluate_every: Iterations between evaluations on held-out tasks; 0 = only at the end.
+        evaluate_episodes: Held-out tasks played each time; 0 = none.
+    """
+
+    model: str
+    out: Path
+    env: str = "Pixelis-v0"
+    level: int = 1
+    shift: str = "none"
+    types: tuple[str, ...] = ()
+    tools: str | None = None
+    iterations: int = 100
+    tasks: int = 8
+    group: int = 8
+    redraws: int = 2
+    minibatches: int = 2
+    micro_batch: int = 4
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    temperature: float = 1.0
+    max_tokens: int = 128
+    lora_rank: int = 16
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    curiosity: CuriosityConfig = field(default_factory=CuriosityConfig)
+    anchor: bool = True
+    corridor: Corridor = field(default_factory=Corridor)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+    workers: int = 2
+    batch: int = 16
+    seed: int = 0
+    checkpoint_every: int = 5
+    evaluate_every: int = 0
+    evaluate_episodes: int = 0

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from pixelis_agent.config import CuriosityConfig
 from pixelis_agent.moments import Moments
 from pixelis_env.actions import OPS, Action, Malformed
 
@@ -29,27 +29,6 @@ ACTION_SIZE = len(OPS) + 16
 """Numbers that describe an action."""
 
 _LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -8.0, 4.0
-
-
-@dataclass(frozen=True)
-class CuriosityConfig:
-    """Settings of the curiosity.
-
-    Attributes:
-        hidden: Width of the dynamics model.
-        learning_rate: Of its own optimizer.
-        passes: Optimizer steps an iteration.
-        discount: Of the returns whose spread scales the rewards, 0..1.
-        most: Rewards are clipped here after scaling.
-        warm_up: Iterations before curiosity pays; the dynamics model learns already.
-    """
-
-    hidden: int = 256
-    learning_rate: float = 1e-3
-    passes: int = 4
-    discount: float = 0.99
-    most: float = 5.0
-    warm_up: int = 5
 
 
 def action_features(action: Action | Malformed) -> Tensor:

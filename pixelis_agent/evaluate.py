@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -211,12 +211,7 @@ def evaluate(
 
 def run(config: EvalConfig) -> dict[str, Any]:
     """Evaluates as `config` says, prints the table, and returns the figures."""
-    given = {"level": (config.level, 1), "shift": (config.shift, "none")}
-    kwargs: dict[str, Any] = {k: value for k, (value, usual) in given.items() if value != usual}
-    if config.types:
-        kwargs["types"] = list(config.types)
-    if config.tools is not None:
-        kwargs["tools"] = config.tools
+    kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
     policy = make_policy(config)
     try:
         report = evaluate(
@@ -247,6 +242,19 @@ def show(table: Table) -> None:
     # A narrow terminal wraps the lines; narrower cells would lose their figures.
     needed = Measurement.get(wide, wide.options, table).maximum
     Console(width=max(Console().width, needed)).print(table)
+
+
+def env_arguments(
+    level: int, shift: str, types: Sequence[str], tools: str | None
+) -> dict[str, Any]:
+    """The environment's keyword arguments that differ from what it takes by itself."""
+    given = {"level": (level, 1), "shift": (shift, "none")}
+    kwargs: dict[str, Any] = {k: value for k, (value, usual) in given.items() if value != usual}
+    if types:
+        kwargs["types"] = list(types)
+    if tools is not None:
+        kwargs["tools"] = tools
+    return kwargs
 
 
 def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
+import xxhash
 from PIL import Image
 
 from pixelis_env.wrappers import enlarged
@@ -49,6 +50,14 @@ class StoredImage:
 
 
 Picture = Union[Image.Image, StoredImage]
+
+
+def picture_key(picture: Picture) -> str:
+    """Equal for equal pixels: of a stored image its key, else a digest."""
+    if isinstance(picture, StoredImage):
+        return picture.key
+    size = f"{picture.mode}{picture.width}x{picture.height}"
+    return f"{size} {xxhash.xxh3_128_hexdigest(picture.tobytes())}"
 
 
 def read_picture(picture: Picture) -> Image.Image:

@@ -11,41 +11,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
+from pixelis_agent.config import RewardConfig
 from pixelis_env.evidence import ToolError
 from pixelis_env.trace import Step
 
 Tensor = torch.Tensor
 
 COMPONENTS = ("task", "curiosity", "coherence", "efficiency")
-
-
-@dataclass(frozen=True)
-class RewardConfig:
-    """Weights of the components, and the efficiency prior.
-
-    Attributes:
-        task: Weight of the task's own metric at the answer.
-        curiosity: Of the surprise of a step's result.
-        coherence: Of adjacent steps that fit.
-        efficiency: Of short and valid chains.
-        free_steps: Operations that cost nothing.
-        step_cost: Of each operation beyond them, over `free_steps`.
-        invalid_cost: Of a step that could not be carried out.
-        patience: Iterations in a row in which a component may be constant before a warning.
-    """
-
-    task: float = 1.0
-    curiosity: float = 0.1
-    coherence: float = 0.1
-    efficiency: float = 0.1
-    free_steps: int = 4
-    step_cost: float = 1.0
-    invalid_cost: float = 1.0
-    patience: int = 10
 
 
 def valid_steps(steps: Sequence[Step]) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -189,6 +190,43 @@ def _state(part: Any) -> Any:
     return {name: value for name, value in part.state_dict().items() if name in trained}
 
 
+class LastGood:
+    """A policy's trained weights and its optimizer as they last were good.
+
+    Args:
+        policy: Of it what requires gradients.
+        optimizer: Of these weights.
+    """
+
+    def __init__(self, policy: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._policy, self._optimizer = policy, optimizer
+        self.take()
+
+    def take(self) -> None:
+        """Remembers them."""
+        self._weights = {name: weight.detach().clone() for name, weight in self._trained()}
+        self._moments = copy.deepcopy(self._optimizer.state_dict())
+
+    def restore(self) -> None:
+        """Goes back to them."""
+        with torch.no_grad():
+            for name, weight in self._trained():
+                weight.copy_(self._weights[name])
+        # A copy: the optimizer goes on in what it is given.
+        self._optimizer.load_state_dict(copy.deepcopy(self._moments))
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"weights": self._weights, "moments": self._moments}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self._weights, self._moments = state["weights"], state["moments"]
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((k, p) for k, p in self._policy.named_parameters() if p.requires_grad)
+
+
 class Log:
     """A run's metrics: `metrics.jsonl` and TensorBoard events; a progress bar on the terminal.
 
@@ -273,7 +311,9 @@ def save_model(model: Any, processor: Processor, folder: Path) -> None:
     unfinished, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     for leftover in (unfinished, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    model.save_pretrained(unfinished)
+    # Of a policy with an anchor beside it, the policy alone.
+    chosen = {"selected_adapters": ["default"]} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(unfinished, **chosen)
     processor.save(unfinished)
     if folder.exists():
         folder.rename(old)

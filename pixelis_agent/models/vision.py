@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pixelis_agent.images import Picture, StoredImage
+from pixelis_agent.images import Picture, picture_key
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.processor import Processor
 
@@ -15,7 +15,7 @@ Tensor = torch.Tensor
 
 
 class VisionCache:
-    """What a frozen tower makes of stored images, kept in memory as float16.
+    """What a frozen tower makes of images, kept in memory as float16.
 
     Each image goes through the tower alone, so that its features do not depend on its neighbours
     and a resumed run has the same ones. When the memory is full, further images are computed each
@@ -30,7 +30,7 @@ class VisionCache:
     def __init__(self, model: Any, processor: Processor, capacity: int = 4 * 2**30) -> None:
         self._tower = base_model(model)
         self._processor = processor
-        self._room = capacity
+        self._capacity = self._room = capacity
         self._kept: dict[str, list[Tensor]] = {}
 
     def inputs(self, images: Sequence[Picture]) -> dict[str, Any]:
@@ -41,24 +41,28 @@ class VisionCache:
             BaseModelOutputWithDeepstackFeatures,
         )
 
-        rows = [self._features(image) for image in images]
+        rows = [self.features(image) for image in images]
         layers = [[row[k] for row in rows] for k in range(len(rows[0]))]
         features = BaseModelOutputWithDeepstackFeatures(
             pooler_output=layers[0], deepstack_features=layers[1:]
         )
         return {"mm_encoder_outputs": {"image": features}}
 
-    def _features(self, image: Picture) -> list[Tensor]:
+    def features(self, image: Picture) -> list[Tensor]:
         """The merged features of an image, then those of each deepstack layer, (tokens, hidden)."""
-        key = image.key if isinstance(image, StoredImage) else None
-        found = self._kept.get(key) if key is not None else None
+        key = picture_key(image)
+        found = self._kept.get(key)
         if found is None:
             found = [features.half() for features in self._look(image)]
             size = sum(features.numel() * 2 for features in found)
-            if key is not None and size <= self._room:
+            if size <= self._room:
                 self._room -= size
                 self._kept[key] = found
         return [features.float() for features in found]
+
+    def clear(self) -> None:
+        """Forgets all images."""
+        self._room, self._kept = self._capacity, {}
 
     def _look(self, image: Picture) -> list[Tensor]:
         device = next(self._tower.visual.parameters()).device

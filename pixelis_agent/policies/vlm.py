@@ -8,7 +8,7 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pixelis_agent.dialogue import Dialogue
+from pixelis_agent.images import Picture
 from pixelis_agent.models.batch import base_model, next_token_scores, token_positions
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.base import Episode, Turn
@@ -57,6 +58,7 @@ class VLMPolicy:
         max_new_tokens: The longest turn, tokens.
         grammar: Let only turns be written that parse (needs the extra `grammar`). Log-probabilities
             stay those of the model alone.
+        look: Makes the model's inputs of images; default: `processor.pixels`.
         name: What tables call it.
 
     Raises:
@@ -74,6 +76,7 @@ class VLMPolicy:
         top_p: float = 1.0,
         max_new_tokens: int = 256,
         grammar: bool = False,
+        look: Callable[[Sequence[Picture]], dict[str, Any]] | None = None,
         name: str = "vlm",
     ) -> None:
         if temperature < 0:
@@ -85,6 +88,7 @@ class VLMPolicy:
         self.model = model.eval()
         self.processor = processor
         self.name = name
+        self._look = look or self._pixels
         self._temperature = temperature
         self._top_p = top_p
         self._max_new_tokens = max_new_tokens
@@ -126,6 +130,11 @@ class VLMPolicy:
             ended = rollout.tokens[-1] in self.processor.end_ids
             rollout.feed(dialogue.reply(episode.observations[-1], ended=ended))
 
+    def _pixels(self, images: Sequence[Picture]) -> dict[str, Any]:
+        """The model's inputs of images, on its device."""
+        inputs = self.processor.pixels(images)
+        return {key: value.to(self.model.device) for key, value in inputs.items()}
+
     def _generate(self, episodes: Sequence[Episode]) -> list[tuple[list[int], list[float]]]:
         """Decodes one turn of each episode.
 
@@ -158,10 +167,7 @@ class VLMPolicy:
             count = sum(token == self.processor.image_id for token in new)
             images += _last_images(self.processor, rollout, count)
         assert positions is not None
-        inputs = {
-            "input_ids": input_ids.to(device),
-            **{k: v.to(device) for k, v in self.processor.pixels(images).items()},
-        }
+        inputs = {"input_ids": input_ids.to(device), **self._look(images)}
         positions, mask = positions.to(device), mask.to(device)
         next_position = positions[:, :, -1:] + 1
 

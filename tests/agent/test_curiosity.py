@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelis_agent.config import CuriosityConfig
 from pixelis_agent.curiosity import (
     ACTION_SIZE,
     Curiosity,
-    CuriosityConfig,
     Dynamics,
     RewardScale,
     action_features,

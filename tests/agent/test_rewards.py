@@ -13,11 +13,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pixelis_agent.coherence import BAND, Coherence, cosines, in_band, repeated
+from pixelis_agent.config import RewardConfig
 from pixelis_agent.corridor import Corridor, CorridorController, Verdict
 from pixelis_agent.losses import importance_weights, k3, policy_loss
 from pixelis_agent.moments import Moments
 from pixelis_agent.rewards import (
-    RewardConfig,
     Watch,
     advantages,
     efficiency,

@@ -1,0 +1,337 @@
+"""Phase 2: curiosity-coherence reward fine-tuning.
+
+    r = task at the answer; a step's surprise, its fit to the step before, its cost
+    A = sum_c weight_c (r_c - mean of the group) / deviation of the group, for the step's own tokens
+    L = - mean_t min(ratio_t A_t, clip(ratio_t) A_t)  +  beta mean_t k3_t
+
+where k3 estimates the divergence from the model that training began with and beta holds it in a
+corridor (Pixelis, arXiv 2603.25091, phase 2; GRPO, arXiv 2402.03300). Read `train` from top to
+bottom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pixelis_agent.coherence import Coherence
+from pixelis_agent.collect import Collector
+from pixelis_agent.config import CCRFTConfig
+from pixelis_agent.corridor import CorridorController, Verdict
+from pixelis_agent.curiosity import Curiosity
+from pixelis_agent.encode import ObservationEncoder
+from pixelis_agent.evaluate import env_arguments, evaluate
+from pixelis_agent.groups import Lived, figures, sample_groups
+from pixelis_agent.losses import k3, policy_loss
+from pixelis_agent.models.anchor import load_with_anchor
+from pixelis_agent.models.batch import Batch, base_model, make_batch, token_log_probs
+from pixelis_agent.models.load import Lora
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_agent.rewards import (
+    Watch,
+    advantages,
+    efficiency,
+    pad_steps,
+    spread,
+    valid_steps,
+)
+from pixelis_agent.rollout import Rollout
+from pixelis_agent.splits import VALIDATION
+from pixelis_agent.training import (
+    Checkpoints,
+    LastGood,
+    Log,
+    learning_curve,
+    make_optimizer,
+    one_thread,
+    save_model,
+)
+
+Tensor = torch.Tensor
+
+
+@dataclass
+class Progress:
+    """How far a run has come; saved with every checkpoint. `task`: the next one to play."""
+
+    step: int = 0
+    task: int = 0
+    best_score: float = -1.0
+
+
+class Policy(nn.Module):
+    """Log-probabilities of written tokens, as a module that data-parallel training can wrap."""
+
+    def __init__(self, model: Any, processor: Processor, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.processor, self._temperature = processor, temperature
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `token_log_probs`."""
+        return token_log_probs(self.model, self.processor, batch, temperature=self._temperature)
+
+
+def train(config: CCRFTConfig) -> dict[str, Any]:
+    """Trains; a run that was stopped continues from its last checkpoint, bit for bit.
+
+    Writes to `config.out`: `config.json`, `metrics.jsonl`, TensorBoard events, checkpoints, and
+    `model/`, the adapter, which `load_model` reads: the best by held-out score where one is
+    measured, else the last.
+
+    Raises:
+        ValueError: A setting is out of range, or the tasks have no known answers.
+    """
+    from accelerate import Accelerator
+    from accelerate.utils import broadcast_object_list
+
+    _check(config)
+    one_thread()
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision
+    )
+    is_main, out = accelerator.is_main_process, Path(config.out)
+    if is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+    torch.manual_seed(config.seed)
+
+    # 1. The policy, its anchor, and who judges its steps.
+    loaded, anchor = load_with_anchor(
+        config.model,
+        Lora(config.lora_rank, 2 * config.lora_rank),
+        dtype=config.dtype,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+    model, processor = loaded.model, loaded.processor
+    base_model(model).visual.requires_grad_(False)
+    vision = VisionCache(model, processor)
+    encoder = ObservationEncoder(model, processor, vision)
+    curiosity, coherence = Curiosity(encoder.size, config.curiosity), Coherence()
+    watch, corridor = Watch(config.rewards.patience), CorridorController(config.corridor)
+    weights = {
+        "task": config.rewards.task,
+        "curiosity": config.rewards.curiosity,
+        "coherence": config.rewards.coherence,
+        "efficiency": config.rewards.efficiency,
+    }
+
+    # 2. The optimizer, and where the run stands.
+    policy = Policy(model, processor, config.temperature)
+    optimizer = make_optimizer(policy, config.learning_rate, config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda k: learning_curve(k, config.iterations)
+    )
+    good = LastGood(policy, optimizer)
+    parts = {"policy": policy, "optimizer": optimizer, "schedule": schedule, "good": good}
+    parts |= {"curiosity": curiosity, "coherence": coherence, "watch": watch, "corridor": corridor}
+    checkpoints, progress = Checkpoints(out, parts), Progress()
+    checkpoints.load(progress)
+    parallel, optimizer = accelerator.prepare(policy, optimizer)
+    player = VLMPolicy(
+        model,
+        processor,
+        temperature=config.temperature,
+        max_new_tokens=config.max_tokens,
+        look=vision.inputs,
+    )
+    log = Log(out, config.iterations, progress.step, on=is_main)
+    env_kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
+    each = -(-config.batch // max(config.workers, 1)) + 1
+
+    # 3. The loop.
+    with Collector(
+        config.env, env_kwargs, workers=config.workers, envs_per_worker=each
+    ) as collector:
+        while progress.step < config.iterations:
+            started = time.perf_counter()
+            vision.clear()
+            player.model.eval()
+
+            # a. Groups of episodes, each on one task; silent groups are replaced.
+            lived = sample_groups(collector, player, encoder, progress, config, accelerator)
+            sampled = time.perf_counter()
+
+            # b. What each step pays, and the advantage of each. Every process judges them all.
+            valid = [valid_steps(episode.steps) for episode in lived]
+            seen = [episode.encodings for episode in lived]
+            actions = [[step.action for step in episode.steps] for episode in lived]
+            components = {
+                "task": torch.tensor([episode.score for episode in lived]),
+                "curiosity": pad_steps(curiosity.rewards(seen, actions, valid)),
+                "coherence": pad_steps(coherence.rewards(seen, valid)),
+                "efficiency": pad_steps(
+                    [efficiency(episode.steps, config.rewards) for episode in lived]
+                ),
+            }
+            dead = watch.look(components, weights)
+            groups = torch.tensor([episode.index for episode in lived])
+            gains = advantages(components, groups, weights)
+
+            # c. How far the policy is from where it began, and what that means for the update.
+            shares = _shares(len(lived), config, progress.step, accelerator)
+            with anchor.active():
+                anchored = [
+                    [
+                        policy(_batch(policy, [lived[k].rollout for k in micro], vision))[0]
+                        for micro in share
+                    ]
+                    for share in shares
+                ]
+            divergence = _divergence(lived, shares, anchored, accelerator)
+            beta, verdict = 0.0, Verdict.KEEP
+            if config.anchor:
+                verdict = corridor.update(divergence)
+                beta = corridor.beta
+            if verdict is Verdict.KEEP:
+                good.take()
+            elif verdict is Verdict.ROLL_BACK:
+                good.restore()
+
+            # d. The update: an optimizer step for each share.
+            clipped, norms = torch.zeros(2), []
+            for share, references in zip(shares, anchored, strict=True):
+                if verdict is not Verdict.KEEP:
+                    break
+                parallel.train()
+                batches = [_batch(policy, [lived[k].rollout for k in m], vision) for m in share]
+                count = torch.stack([(batch.labels >= 2).sum() for batch in batches]).sum()
+                # Gradients are averaged over processes: each divides by the tokens that one of
+                # them has on average.
+                total = float(accelerator.reduce(count.float(), "mean"))
+                for micro, batch, reference in zip(share, batches, references, strict=True):
+                    wait = contextlib.nullcontext()
+                    if batch is not batches[-1]:
+                        wait = accelerator.no_sync(parallel)
+                    with wait, accelerator.autocast():
+                        log_probs, written = parallel(batch)
+                        gained = spread(gains[micro].to(written.device), batch.turns, written)
+                        loss, beyond = policy_loss(
+                            log_probs[written],
+                            batch.log_probs[written],
+                            gained[written],
+                            clip_low=config.clip_low,
+                            clip_high=config.clip_high,
+                            total=total,
+                        )
+                        away = k3(log_probs[written], reference[written]).sum() / total
+                        accelerator.backward(loss + beta * away)
+                    clipped += torch.tensor([float(beyond.sum()), float(written.sum())])
+                norm = accelerator.clip_grad_norm_(parallel.parameters(), config.max_grad_norm)
+                norms.append(float(norm))
+                optimizer.step()
+                optimizer.zero_grad()
+            schedule.step()
+            progress.step += 1
+
+            # e. What is logged and kept.
+            logged = figures(lived, components)
+            logged |= {f"dead_{name}": 1.0 for name in dead}
+            logged |= {"kl": divergence, "beta": beta, "kept": float(verdict is Verdict.KEEP)}
+            if norms:
+                share_clipped = accelerator.reduce(clipped.to(accelerator.device), "sum")
+                logged["clip_fraction"] = float(share_clipped[0] / share_clipped[1])
+                logged["grad_norm"] = float(np.mean(norms))
+            seconds = time.perf_counter() - started
+            logged |= {
+                "learning_rate": float(schedule.get_last_lr()[0]),
+                "seconds": seconds,
+                "sampling_seconds": sampled - started,
+                "tokens_per_second": logged["tokens"] * len(lived) / seconds,
+            }
+            log.write(progress.step, logged, ("score", "kl", "beta"))
+            done = progress.step == config.iterations
+            due = config.evaluate_every and progress.step % config.evaluate_every == 0
+            if config.evaluate_episodes and (due or done):
+                score = 0.0
+                if is_main:
+                    score = _held_out_score(player, config, env_kwargs)
+                    log.write(progress.step, {"held_out_score": score}, ("held_out_score",))
+                    if score > progress.best_score:
+                        save_model(model, processor, out / "model")
+                (score,) = broadcast_object_list([score])
+                progress.best_score = max(score, progress.best_score)
+            if is_main and (done or progress.step % config.checkpoint_every == 0):
+                checkpoints.save(progress)
+    if is_main and not config.evaluate_episodes:
+        save_model(model, processor, out / "model")
+    log.close()
+    return {"iterations": progress.step, "score": progress.best_score}
+
+
+def _check(config: CCRFTConfig) -> None:
+    episodes = config.tasks * config.group
+    rules = {
+        "group >= 2 (an advantage is relative to the rest of the group)": config.group >= 2,
+        "tasks >= 1": config.tasks >= 1,
+        "temperature > 0 (greedy episodes on a task are all the same)": config.temperature > 0,
+        "1 <= minibatches <= tasks x group": 1 <= config.minibatches <= episodes,
+        "micro_batch >= 1": config.micro_batch >= 1,
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ValueError(f"CC-RFT needs {rule}")
+
+
+def _shares(
+    episodes: int, config: CCRFTConfig, step: int, accelerator: Any
+) -> list[list[list[int]]]:
+    """Which episodes this process takes in each optimizer step, in micro-batches."""
+    order = np.random.default_rng([config.seed, step]).permutation(episodes)
+    shares = []
+    for part in np.array_split(order, config.minibatches):
+        own = part[accelerator.process_index :: accelerator.num_processes].tolist()
+        size = config.micro_batch
+        shares.append([own[k : k + size] for k in range(0, len(own), size)])
+    return shares
+
+
+def _batch(policy: Policy, rollouts: Sequence[Rollout], vision: VisionCache) -> Batch:
+    return make_batch(policy.model, policy.processor, rollouts, vision.inputs)
+
+
+def _divergence(
+    lived: Sequence[Lived],
+    shares: Sequence[Sequence[Sequence[int]]],
+    anchored: Sequence[Sequence[Tensor]],
+    accelerator: Any,
+) -> float:
+    """The mean of k3 over all tokens that were sampled."""
+    total = torch.zeros(2)
+    for share, references in zip(shares, anchored, strict=True):
+        for micro, reference in zip(share, references, strict=True):
+            for row, k in enumerate(micro):
+                rollout = lived[k].rollout
+                written = torch.from_numpy(rollout.label_array() >= 2)
+                own = torch.tensor(rollout.log_probs)[written]
+                theirs = reference[row, : len(rollout)].cpu()[written]
+                total += torch.tensor([float(k3(own, theirs).sum()), len(own)])
+    summed = accelerator.reduce(total.to(accelerator.device), "sum")
+    return float(summed[0] / summed[1])
+
+
+def _held_out_score(player: VLMPolicy, config: CCRFTConfig, env_kwargs: Mapping[str, Any]) -> float:
+    """The mean score of greedy play on tasks that neither training nor evaluation uses."""
+    greedy = VLMPolicy(player.model, player.processor, max_new_tokens=config.max_tokens)
+    report = evaluate(
+        greedy,
+        config.env,
+        env_kwargs=env_kwargs,
+        indices=VALIDATION[: config.evaluate_episodes],
+        workers=config.workers,
+        batch=config.batch,
+        lockstep=True,
+        progress=False,
+    )
+    return report.summary.score or 0.0

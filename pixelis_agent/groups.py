@@ -1,0 +1,124 @@
+"""Groups of episodes, each on one task, played to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from pixelis_agent.collect import Collector, Finished
+from pixelis_agent.config import CCRFTConfig
+from pixelis_agent.encode import ObservationEncoder
+from pixelis_agent.policies.base import Policy
+from pixelis_agent.rewards import silent_groups
+from pixelis_agent.rollout import Rollout
+from pixelis_agent.splits import TRAIN
+from pixelis_env.metrics.process import ProcessMetrics
+from pixelis_env.trace import Step
+
+Tensor = torch.Tensor
+
+
+class Stream(Protocol):
+    """Where a run stands in the stream of training tasks. `task`: the next one."""
+
+    task: int
+
+
+@dataclass
+class Lived:
+    """What is learned from an episode; it travels between processes.
+
+    Attributes:
+        index: Of the task.
+        place: Of the episode among all of the run, by which they are ordered.
+        score: Of its answer.
+        steps: What was done and what came of it.
+        encodings: float32 (S + 1, D), of what was observed at the start and after each step.
+        rollout: Its tokens.
+    """
+
+    index: int
+    place: int
+    score: float
+    steps: tuple[Step, ...]
+    encodings: Tensor
+    rollout: Rollout
+
+
+def sample_groups(
+    collector: Collector,
+    player: Policy,
+    encoder: ObservationEncoder,
+    stream: Stream,
+    config: CCRFTConfig,
+    accelerator: Any,
+) -> list[Lived]:
+    """Plays `tasks` groups, shared among the processes; returns all of them, in every process.
+
+    Groups whose episodes all score the same are replaced by new tasks, up to `redraws` times.
+    """
+    from accelerate.utils import gather_object
+
+    kept: list[Lived] = []
+    for draw in range(config.redraws + 1):
+        missing = config.tasks - len(kept) // config.group
+        numbers = range(stream.task, stream.task + missing)
+        stream.task += missing
+        own = numbers[accelerator.process_index :: accelerator.num_processes]
+        wanted = [_task(collector, number) for number in own for _ in range(config.group)]
+        played: list[Lived] = []
+        for finished in collector.run(
+            player, wanted, batch=config.batch, seed=config.seed, lockstep=True
+        ):
+            task, repeat = divmod(finished.position, config.group)
+            played.append(_lived(finished, own[task] * config.group + repeat, encoder))
+        every = sorted(gather_object(played), key=lambda episode: episode.place)
+        silent = silent_groups(
+            torch.tensor([episode.score for episode in every]),
+            torch.tensor([episode.index for episode in every]),
+        ).tolist()
+        last = draw == config.redraws
+        kept += [episode for episode in every if last or episode.index not in silent]
+        if len(kept) == config.tasks * config.group:
+            break
+    return kept
+
+
+def _task(collector: Collector, number: int) -> int:
+    """The index of training task `number`; a finite source begins anew after its last."""
+    return TRAIN[number % len(TRAIN)] if collector.size is None else number % collector.size
+
+
+def _lived(finished: Finished, place: int, encoder: ObservationEncoder) -> Lived:
+    if finished.score is None:
+        raise ValueError(
+            f"the right answer to task {finished.task_id} is unknown: CC-RFT pays right answers"
+        )
+    episode = finished.episode
+    assert episode.rollout is not None
+    seen = torch.stack([encoder(observation) for observation in episode.observations])
+    return Lived(episode.index, place, finished.score, finished.steps, seen, episode.rollout)
+
+
+def figures(lived: Sequence[Lived], components: Mapping[str, Tensor]) -> dict[str, float]:
+    """An iteration's episodes in figures."""
+    process = ProcessMetrics()
+    for episode in lived:
+        process.update(episode.steps)
+    sampled = [np.array(e.rollout.log_probs)[e.rollout.label_array() >= 2] for e in lived]
+    paid = {f"reward_{name}": float(r.nanmean()) for name, r in components.items()}
+    return {
+        "score": float(np.mean([episode.score for episode in lived])),
+        "silent_groups": float(
+            len(silent_groups(components["task"], torch.tensor([e.index for e in lived])))
+        ),
+        # The mean surprisal of what was sampled estimates the entropy.
+        "entropy": float(-np.concatenate(sampled).mean()),
+        "tokens": float(np.mean([len(part) for part in sampled])),
+        **paid,
+        **process.compute(),
+    }
