@@ -54,6 +54,11 @@ COMMANDS = {
         "pixelis_agent.demo:DemoConfig",
         "pixelis_agent.demo:run",
     ),
+    "audit": Command(
+        "change what operations return and see whether the answers change",
+        "pixelis_agent.config:AuditConfig",
+        "pixelis_agent.audit:run",
+    ),
 }
 
 # What a user can mend: their input, a file that is not there, a package that is not installed.

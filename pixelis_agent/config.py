@@ -196,3 +196,36 @@ class CCRFTConfig:
     checkpoint_every: int = 5
     evaluate_every: int = 0
     evaluate_episodes: int = 0
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Settings of a causal audit.
+
+    Attributes:
+        policy: "pixelis-tiny", a run's or model's folder, or a hub id.
+        out: Folder of `audit.json`; default: none is written.
+        env: A registered environment.
+        level: Difficulty of rooms, 1..3.
+        shift: Change of the rooms' looks, as of `pixelis eval`.
+        types: Question types; default: all of the environment's.
+        tools: One backend name for every operation that has it; default: the environment's own.
+        episodes: Episodes that are audited, each once for each of its operations and each change.
+        seed: Of the tasks, as of `pixelis eval`.
+        max_tokens: The longest turn, tokens.
+        workers: Processes that hold environments; 0 = in this one.
+        batch: Episodes that the policy is asked about at once.
+    """
+
+    policy: str
+    out: Path | None = None
+    env: str = "Pixelis-v0"
+    level: int = 1
+    shift: str = "none"
+    types: tuple[str, ...] = ()
+    tools: str | None = None
+    episodes: int = 50
+    seed: int = 0
+    max_tokens: int = 256
+    workers: int = 2
+    batch: int = 16

@@ -1,0 +1,273 @@
+"""The causal audit: did the answer rest on what the operations returned?
+
+Episodes are played as they are, and again once for each of their operations with its result changed
+before the policy sees it; the policy goes on by itself from there.
+
+- *blank*: every image grey, the text cut to what came back (`e2 text_lines`);
+- *shuffled*: what the same operation returned in another episode;
+- *removed*: no image and no text.
+
+**Causal RaPR** is the share of answers that come out different. The policy takes the likeliest
+token, so that nothing but the change makes a difference; up to it the episodes are the same, which
+is checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pixelis_agent.collect import AsyncPolicy, Collector, Finished
+from pixelis_agent.config import AuditConfig
+from pixelis_agent.evaluate import EvalConfig, env_arguments, make_policy
+from pixelis_agent.flight import episode_seed
+from pixelis_agent.policies.base import Episode, Policy, Turn
+from pixelis_agent.splits import evaluation_indices
+from pixelis_env.evidence import ToolError
+from pixelis_env.metrics.interval import ratio_interval
+from pixelis_env.trace import Step
+
+CHANGES = ("blank", "shuffled", "removed")
+GREY = 128
+
+Observation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is done to the result of one operation.
+
+    Attributes:
+        step: The operation's number in its episode, from 1.
+        op: Which it is.
+        how: One of `CHANGES`.
+        other: What is shown instead, for "shuffled".
+    """
+
+    step: int
+    op: str
+    how: str
+    other: Observation | None = None
+
+    def apply(self, observation: Observation) -> Observation:
+        """The observation that the policy is shown; the one given is left as it is."""
+        if self.other is not None:
+            return self.other
+        if self.how == "removed":
+            return {**observation, "text": "", "images": [], "times": [], "regions": []}
+        grey = [Image.new("RGB", image.size, (GREY,) * 3) for image in observation["images"]]
+        return {**observation, "text": observation["text"].split(":")[0], "images": grey}
+
+
+class Intervened:
+    """A policy that is shown changed results.
+
+    Args:
+        policy: Who plays; without chance.
+        changes: By the task's index and the episode's seed.
+    """
+
+    needs_oracle = False
+
+    def __init__(self, policy: Policy, changes: dict[tuple[int, int], Change]) -> None:
+        self.name = f"{policy.name}, intervened"
+        self._policy, self._changes = policy, changes
+
+    def act(self, episodes: Sequence[Episode]) -> list[Turn]:
+        """The next turn of each; where its change is due, after that was made."""
+        for episode in episodes:
+            change = self._changes[episode.index, episode.seed]
+            if len(episode.turns) == change.step:
+                episode.observations[-1] = change.apply(episode.observations[-1])
+        return self._policy.act(episodes)
+
+    def finish(self, episode: Episode) -> None:
+        """As of `Policy`."""
+        self._policy.finish(episode)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a change did: whether the answer, or its score, came out different."""
+
+    index: int
+    step: int
+    op: str
+    how: str
+    answer: str | None
+    changed: str | None
+    score: float | None
+    changed_score: float | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the answers differ."""
+        return self.answer != self.changed
+
+
+def audit(
+    policy: Policy,
+    env_id: str,
+    indices: Iterable[int],
+    *,
+    env_kwargs: dict[str, Any] | None = None,
+    workers: int = 2,
+    batch: int = 16,
+    seed: int = 0,
+) -> list[Effect]:
+    """Plays tasks, and again with each operation's result changed.
+
+    Args:
+        policy: Who plays; without chance, e.g. a `VLMPolicy` of temperature 0.
+        env_id: A registered environment.
+        indices: The tasks, each once.
+        env_kwargs: The environment's keyword arguments.
+        workers: Processes that hold environments; 0 = this one.
+        batch: Episodes that the policy is asked about at once.
+        seed: Of the episodes.
+
+    Returns:
+        One effect for each answered episode, each of its valid operations and each change.
+
+    Raises:
+        ValueError: An episode went another way before its change: the policy plays by chance.
+    """
+    each = -(-batch // max(workers, 1)) + (workers > 0)
+    with Collector(env_id, env_kwargs, workers=workers, envs_per_worker=each) as collector:
+        options: dict[str, Any] = {"batch": batch, "seed": seed, "lockstep": True}
+        played = {f.episode.index: f for f in collector.run(policy, indices, **options)}
+        plan = _plan(played)
+        changes: dict[tuple[int, int], Change] = {}
+        wanted: list[tuple[int, Change]] = []
+        for index, own in plan.items():
+            for repeat, change in enumerate(own):
+                changes[index, episode_seed(seed, index, repeat)] = change
+                wanted.append((index, change))
+        again = collector.run(
+            Intervened(policy, changes), [index for index, _ in wanted], **options
+        )
+        return [
+            _effect(played[wanted[f.position][0]], f, wanted[f.position][1])
+            for f in sorted(again, key=lambda f: f.position)
+        ]
+
+
+def _plan(played: dict[int, Finished]) -> dict[int, list[Change]]:
+    """The changes of each episode that was answered."""
+    shown: dict[str, list[tuple[int, Observation]]] = defaultdict(list)
+    for index, finished in sorted(played.items()):
+        for number, step in enumerate(finished.steps, start=1):
+            if _valid(step):
+                shown[step.action.op].append((index, finished.episode.observations[number]))
+    plan: dict[int, list[Change]] = {}
+    for index, finished in sorted(played.items()):
+        if _answer(finished) is None:
+            continue
+        plan[index] = []
+        for number, step in enumerate(finished.steps, start=1):
+            if not _valid(step):
+                continue
+            for how in CHANGES:
+                change = Change(number, step.action.op, how)
+                if how == "shuffled":
+                    others = [seen for own, seen in shown[step.action.op] if own != index]
+                    if not others:
+                        continue
+                    change = replace(change, other=others[index % len(others)])
+                plan[index].append(change)
+    return plan
+
+
+def _effect(before: Finished, after: Finished, change: Change) -> Effect:
+    same = [step.action for step in before.steps[: change.step]]
+    if [step.action for step in after.steps[: change.step]] != same:
+        raise ValueError(
+            f"task {before.episode.index} was played otherwise before its result {change.step} was "
+            "changed: an audit needs a policy without chance (temperature 0)"
+        )
+    return Effect(
+        index=before.episode.index,
+        step=change.step,
+        op=change.op,
+        how=change.how,
+        answer=_answer(before),
+        changed=_answer(after),
+        score=before.score,
+        changed_score=after.score,
+    )
+
+
+def _valid(step: Step) -> bool:
+    return step.evidence is not None and not isinstance(step.evidence, ToolError)
+
+
+def _answer(finished: Finished) -> str | None:
+    """What was answered; None without an answer."""
+    last = finished.steps[-1]
+    return last.action.text if last.action.op == "answer" else None
+
+
+def causal_rapr(effects: Sequence[Effect]) -> dict[str, float | int | None]:
+    """The share of answers that differ, with its 95 % interval over episodes.
+
+    Returns:
+        `n` (interventions), `causal_rapr`, `low`, `high`; None without interventions.
+    """
+    sums: dict[int, list[bool]] = defaultdict(list)
+    for effect in effects:
+        sums[effect.index].append(effect.differs)
+    if not effects:
+        return {"n": 0, "causal_rapr": None, "low": None, "high": None}
+    mean, low, high = ratio_interval(
+        [sum(v) for v in sums.values()], [len(v) for v in sums.values()]
+    )
+    return {"n": len(effects), "causal_rapr": mean, "low": low, "high": high}
+
+
+def run(config: AuditConfig) -> dict[str, Any]:
+    """Audits as `config` says, prints the table, and returns the figures."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    policy = make_policy(EvalConfig(config.policy, max_tokens=config.max_tokens))
+    if isinstance(policy, AsyncPolicy):
+        raise ValueError(f"{config.policy} answers elsewhere: an audit needs a local policy")
+    effects = audit(
+        policy,
+        config.env,
+        evaluation_indices(config.seed, config.episodes),
+        env_kwargs=env_arguments(config.level, config.shift, config.types, config.tools),
+        workers=config.workers,
+        batch=config.batch,
+        seed=config.seed,
+    )
+    ops = sorted({effect.op for effect in effects})
+    figures: dict[str, Any] = {}
+    table = Table(title=f"causal RaPR of {config.policy}", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("operation", *CHANGES, "all"):
+        table.add_column(column, justify="left" if column == "operation" else "right")
+    for op in (*ops, "all"):
+        own = [e for e in effects if op in (e.op, "all")]
+        parts = {how: causal_rapr([e for e in own if e.how == how]) for how in CHANGES}
+        parts["all"] = causal_rapr(own)
+        figures[op] = parts
+        table.add_row(op, *(_cell(part) for part in parts.values()))
+    Console().print(table)
+    if config.out is not None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        whole = {"figures": figures, "effects": [asdict(effect) for effect in effects]}
+        (Path(config.out) / "audit.json").write_text(json.dumps(whole, indent=1) + "\n")
+    return figures
+
+
+def _cell(part: dict[str, Any]) -> str:
+    if part["causal_rapr"] is None:
+        return "–"
+    return "{causal_rapr:.2f} [{low:.2f}, {high:.2f}]".format(**part)

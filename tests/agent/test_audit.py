@@ -1,0 +1,85 @@
+"""The causal audit: it finds the operation that an answer rests on, and that alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelis_agent.audit import CHANGES, Change, audit, causal_rapr
+from pixelis_agent.policies.base import Episode
+from pixelis_agent.policies.scripted import ScriptedPolicy, call_text
+from tests.agent.small import small_kwargs
+
+HALVES = {"left": [0, 0, 500, 1000], "right": [500, 0, 1000, 1000]}
+
+
+def looks(episode: Episode) -> str:
+    """Zooms to the left half, then to the right one, and answers by the left one's pixels."""
+    if len(episode.turns) < 2:
+        return call_text("zoom", {"box": HALVES["left" if not episode.turns else "right"]})
+    images = episode.observations[1]["images"]
+    bright = bool(images) and np.asarray(images[0]).max() > 200
+    return f"<answer>{'A' if bright else 'B'}</answer>"
+
+
+def blind(episode: Episode) -> str:
+    """Zooms, and answers whatever it saw."""
+    if not episode.turns:
+        return call_text("zoom", {"box": HALVES["left"]})
+    return "<answer>A</answer>"
+
+
+def run(policy: Any, count: int = 8) -> Any:
+    return audit(policy, "Pixelis-v0", range(count), env_kwargs=small_kwargs(), workers=0)
+
+
+def test_an_answer_rests_on_the_operation_that_it_was_read_from() -> None:
+    effects = run(ScriptedPolicy(looks))
+    # Rows 0..7 have the square on the left: what it saw there is what it answers by.
+    blanked = [e for e in effects if e.how == "blank"]
+    assert {(e.step, e.differs) for e in blanked} == {(1, True), (2, False)}
+    assert all(e.score == 1 and e.changed_score == (0 if e.differs else 1) for e in blanked)
+    shown = causal_rapr(blanked)
+    assert shown["causal_rapr"] == pytest.approx(0.5)
+    assert shown["low"] <= 0.5 <= shown["high"]
+    assert {e.how for e in effects} == set(CHANGES)
+
+
+def test_nothing_moves_who_does_not_look() -> None:
+    effects = run(ScriptedPolicy(blind))
+    assert len(effects) == 8 * len(CHANGES)
+    assert causal_rapr(effects)["causal_rapr"] == 0
+
+
+def test_chance_is_noticed() -> None:
+    rng = np.random.default_rng(0)
+
+    def wavers(episode: Episode) -> str:
+        if not episode.turns:
+            return call_text("zoom", {"box": [0, 0, int(rng.integers(200, 900)), 1000]})
+        return "<answer>A</answer>"
+
+    with pytest.raises(ValueError, match="without chance"):
+        run(ScriptedPolicy(wavers), 4)
+
+
+def test_changes_leave_what_they_are_given() -> None:
+    image = Image.new("RGB", (8, 6), (250, 0, 0))
+    seen = {"text": "e1 view: 8x6 px", "images": [image], "times": [0.0], "regions": [(0, 0, 8, 6)]}
+    blank = Change(1, "zoom", "blank").apply(seen)
+    assert blank["text"] == "e1 view"
+    assert blank["images"][0].size == (8, 6)
+    assert np.unique(np.asarray(blank["images"][0])).tolist() == [128]
+    removed = Change(1, "zoom", "removed").apply(seen)
+    assert removed["images"] == []
+    assert removed["text"] == ""
+    assert seen["images"] == [image]
+    assert re.match("e1 view:", seen["text"])
+
+
+def test_no_intervention_has_no_share() -> None:
+    assert causal_rapr([])["causal_rapr"] is None
