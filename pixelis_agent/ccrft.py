@@ -31,7 +31,7 @@ from pixelis_agent.curiosity import Curiosity
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments, evaluate
 from pixelis_agent.groups import Lived, figures, sample_groups
-from pixelis_agent.losses import k3, policy_loss
+from pixelis_agent.losses import importance_weights, k3, policy_loss
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.batch import Batch, base_model, make_batch, token_log_probs
 from pixelis_agent.models.load import Lora
@@ -180,16 +180,13 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             gains = advantages(components, groups, weights)
 
             # c. How far the policy is from where it began, and what that means for the update.
+            # What sampling reported may come from older weights or another engine, so the policy's
+            # own scores are computed anew.
             shares = _shares(len(lived), config, progress.step, accelerator)
+            proximal = _scores(policy, lived, shares, vision)
             with anchor.active():
-                anchored = [
-                    [
-                        policy(_batch(policy, [lived[k].rollout for k in micro], vision))[0]
-                        for micro in share
-                    ]
-                    for share in shares
-                ]
-            divergence = _divergence(lived, shares, anchored, accelerator)
+                anchored = _scores(policy, lived, shares, vision)
+            divergence = _divergence(proximal, anchored, accelerator)
             beta, verdict = 0.0, Verdict.KEEP
             if config.anchor:
                 verdict = corridor.update(divergence)
@@ -201,7 +198,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
 
             # d. The update: an optimizer step for each share.
             clipped, norms = torch.zeros(2), []
-            for share, references in zip(shares, anchored, strict=True):
+            for share, befores, references in zip(shares, proximal, anchored, strict=True):
                 if verdict is not Verdict.KEEP:
                     break
                 parallel.train()
@@ -210,7 +207,9 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
                 # Gradients are averaged over processes: each divides by the tokens that one of
                 # them has on average.
                 total = float(accelerator.reduce(count.float(), "mean"))
-                for micro, batch, reference in zip(share, batches, references, strict=True):
+                for micro, batch, before, reference in zip(
+                    share, batches, befores, references, strict=True
+                ):
                     wait = contextlib.nullcontext()
                     if batch is not batches[-1]:
                         wait = accelerator.no_sync(parallel)
@@ -219,13 +218,14 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
                         gained = spread(gains[micro].to(written.device), batch.turns, written)
                         loss, beyond = policy_loss(
                             log_probs[written],
-                            batch.log_probs[written],
+                            before,
                             gained[written],
                             clip_low=config.clip_low,
                             clip_high=config.clip_high,
+                            weights=importance_weights(before, batch.log_probs[written]),
                             total=total,
                         )
-                        away = k3(log_probs[written], reference[written]).sum() / total
+                        away = k3(log_probs[written], reference).sum() / total
                         accelerator.backward(loss + beta * away)
                     clipped += torch.tensor([float(beyond.sum()), float(written.sum())])
                 norm = accelerator.clip_grad_norm_(parallel.parameters(), config.max_grad_norm)
@@ -301,22 +301,31 @@ def _batch(policy: Policy, rollouts: Sequence[Rollout], vision: VisionCache) -> 
     return make_batch(policy.model, policy.processor, rollouts, vision.inputs)
 
 
-def _divergence(
+@torch.no_grad()
+def _scores(
+    policy: Policy,
     lived: Sequence[Lived],
     shares: Sequence[Sequence[Sequence[int]]],
-    anchored: Sequence[Sequence[Tensor]],
-    accelerator: Any,
+    vision: VisionCache,
+) -> list[list[Tensor]]:
+    """Log-probabilities of the written tokens, by optimizer step and micro-batch."""
+    scores: list[list[Tensor]] = []
+    for share in shares:
+        scores.append([])
+        for micro in share:
+            log_probs, written = policy(_batch(policy, [lived[k].rollout for k in micro], vision))
+            scores[-1].append(log_probs[written])
+    return scores
+
+
+def _divergence(
+    own: Sequence[Sequence[Tensor]], anchored: Sequence[Sequence[Tensor]], accelerator: Any
 ) -> float:
     """The mean of k3 over all tokens that were sampled."""
     total = torch.zeros(2)
-    for share, references in zip(shares, anchored, strict=True):
-        for micro, reference in zip(share, references, strict=True):
-            for row, k in enumerate(micro):
-                rollout = lived[k].rollout
-                written = torch.from_numpy(rollout.label_array() >= 2)
-                own = torch.tensor(rollout.log_probs)[written]
-                theirs = reference[row, : len(rollout)].cpu()[written]
-                total += torch.tensor([float(k3(own, theirs).sum()), len(own)])
+    for pairs in zip(own, anchored, strict=True):
+        for ours, theirs in zip(*pairs, strict=True):
+            total += torch.tensor([float(k3(ours, theirs).sum()), len(ours)])
     summed = accelerator.reduce(total.to(accelerator.device), "sum")
     return float(summed[0] / summed[1])
 
