@@ -1,0 +1,93 @@
+"""What each reward of CC-RFT is worth, and what its anchor is.
+
+``python benchmarks/ccrft_ablation.py`` starts from the shipped agent, trains it with the task's
+reward alone, with curiosity, with coherence, with all, and with all but the anchor, several seeds
+each, and plays held-out rooms of two levels with every result and with the start itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from common import Table, mean_interval, save
+from study import Study, table
+
+from pixelis_agent.demo import trained_types
+from pixelis_agent.models.load import TINY
+
+NO = ("--rewards.curiosity", "0", "--rewards.coherence", "0", "--rewards.efficiency", "0")
+ARMS = {
+    "SFT": None,
+    "task reward only": NO,
+    "+ curiosity": (*NO[2:],),
+    "+ coherence": (*NO[:2], *NO[4:]),
+    "full": (),
+    "full without anchor": ("--no-anchor",),
+}
+
+MEASURES = {
+    "score": "score",
+    "chain_length": "operations",
+    "rapr": "RaPR",
+    "racpr": "RaCPR",
+    "invalid_rate": "invalid calls",
+}
+
+
+def main() -> int:
+    """The command; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=TINY, help="what every arm starts from")
+    parser.add_argument("--types", nargs="+", default=trained_types())
+    parser.add_argument("--runs", type=Path, default=Path("runs/ccrft_ablation"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--episodes", type=int, default=300, help="held-out tasks a run and level")
+    parser.add_argument("--audited", type=int, default=30, help="held-out episodes audited a run")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    args = parser.parse_args()
+    types, one = ["--types", *args.types], ["--workers", "1", "--seed", "3"]
+    train = ["ccrft", "--iterations", str(args.iterations), "--workers", "1", *types]
+    train += ["--tools", "oracle"]
+    play = ["eval", "--episodes", str(args.episodes), *one, *types]
+    plays = {f"level {level}": [*play, "--level", str(level)] for level in (1, 2)}
+    plays["audit"] = ["audit", "--episodes", str(args.audited), *one, *types]
+    study = Study(args.runs, args.model, train, plays, args.seeds, args.jobs)
+    results = study.results(ARMS)
+    tables = [
+        table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES)
+        for name in ("level 1", "level 2")
+    ]
+    audits = {
+        arm: {seed: row["all"]["all"] for seed, row in own.items()}
+        for arm, own in results["audit"].items()
+    }
+    tables.append(table("Causal RaPR on unseen rooms", audits, {"causal_rapr": "causal RaPR"}))
+    paths = {
+        arm: [_divergences(study.folder(arm, seed)) for seed in range(args.seeds)]
+        for arm, words in ARMS.items()
+        if words is not None
+    }
+    inside = Table("Divergence from the start", ["arm", "iterations in 0.10-0.20 after warm-up"])
+    for arm, runs in paths.items():
+        shares = [sum(0.1 <= kl <= 0.2 for kl in path) / max(len(path), 1) for path in runs]
+        mean, low, high = mean_interval(shares)
+        inside.rows.append([arm, f"{mean:.2f} [{low:.2f}, {high:.2f}]"])
+    raw = {"results": results, "divergence": paths}
+    save("ccrft_ablation", list(range(args.seeds)), [*tables, inside], raw)
+    return 0
+
+
+def _divergences(run: Path) -> list[float]:
+    """KL of each iteration from the first that reached the corridor on."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    path = [line["kl"] for line in lines if "kl" in line]
+    first = next((k for k, kl in enumerate(path) if kl >= 0.1), len(path))
+    return path[first:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
