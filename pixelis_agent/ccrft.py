@@ -96,11 +96,11 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     from accelerate import Accelerator
     from accelerate.utils import broadcast_object_list
 
-    _check(config)
     one_thread()
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision
     )
+    _check(config, accelerator.num_processes)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
         out.mkdir(parents=True, exist_ok=True)
@@ -201,37 +201,21 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             for share, befores, references in zip(shares, proximal, anchored, strict=True):
                 if verdict is not Verdict.KEEP:
                     break
-                parallel.train()
                 batches = [_batch(policy, [lived[k].rollout for k in m], vision) for m in share]
-                count = torch.stack([(batch.labels >= 2).sum() for batch in batches]).sum()
-                # Gradients are averaged over processes: each divides by the tokens that one of
-                # them has on average.
-                total = float(accelerator.reduce(count.float(), "mean"))
-                for micro, batch, before, reference in zip(
-                    share, batches, befores, references, strict=True
-                ):
-                    wait = contextlib.nullcontext()
-                    if batch is not batches[-1]:
-                        wait = accelerator.no_sync(parallel)
-                    with wait, accelerator.autocast():
-                        log_probs, written = parallel(batch)
-                        gained = spread(gains[micro].to(written.device), batch.turns, written)
-                        loss, beyond = policy_loss(
-                            log_probs[written],
-                            before,
-                            gained[written],
-                            clip_low=config.clip_low,
-                            clip_high=config.clip_high,
-                            weights=importance_weights(before, batch.log_probs[written]),
-                            total=total,
-                        )
-                        away = k3(log_probs[written], reference).sum() / total
-                        accelerator.backward(loss + beta * away)
-                    clipped += torch.tensor([float(beyond.sum()), float(written.sum())])
-                norm = accelerator.clip_grad_norm_(parallel.parameters(), config.max_grad_norm)
-                norms.append(float(norm))
-                optimizer.step()
-                optimizer.zero_grad()
+                gained = [gains[micro] for micro in share]
+                counts, norm = update(
+                    parallel,
+                    optimizer,
+                    batches,
+                    gained,
+                    befores,
+                    references,
+                    beta,
+                    config,
+                    accelerator,
+                )
+                clipped += counts
+                norms.append(norm)
             schedule.step()
             progress.step += 1
 
@@ -270,13 +254,71 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     return {"iterations": progress.step, "score": progress.best_score}
 
 
-def _check(config: CCRFTConfig) -> None:
+def update(
+    policy: Any,
+    optimizer: Any,
+    batches: Sequence[Batch],
+    gains: Sequence[Tensor],
+    before: Sequence[Tensor],
+    anchored: Sequence[Tensor],
+    beta: float,
+    config: CCRFTConfig,
+    accelerator: Any,
+) -> tuple[Tensor, float]:
+    """One optimizer step on a part of the episodes.
+
+    Args:
+        policy: A `Policy`, maybe wrapped for data-parallel training.
+        optimizer: Its optimizer.
+        batches: Micro-batches, B episodes each.
+        gains: Of each: float32 (B, S), the advantage of every step.
+        before: Of each: float32 (W,), log-probabilities of its written tokens before the update.
+        anchored: The same under the anchor.
+        beta: Weight of the divergence from the anchor.
+        config: Bounds of the ratio and of the gradient.
+        accelerator: What the policy was prepared by.
+
+    Returns:
+        float32 (2,): tokens beyond the bounds of the ratio, and all written ones; and the
+        gradient's norm before it was bounded.
+    """
+    policy.train()
+    count = torch.stack([(batch.labels >= 2).sum() for batch in batches]).sum()
+    # Gradients are averaged over processes: each divides by the tokens that one has on average.
+    total = float(accelerator.reduce(count.float(), "mean"))
+    clipped = torch.zeros(2)
+    for batch, gain, own, reference in zip(batches, gains, before, anchored, strict=True):
+        wait = contextlib.nullcontext() if batch is batches[-1] else accelerator.no_sync(policy)
+        with wait, accelerator.autocast():
+            log_probs, written = policy(batch)
+            gained = spread(gain.to(written.device), batch.turns, written)
+            loss, beyond = policy_loss(
+                log_probs[written],
+                own,
+                gained[written],
+                clip_low=config.clip_low,
+                clip_high=config.clip_high,
+                weights=importance_weights(own, batch.log_probs[written]),
+                total=total,
+            )
+            away = k3(log_probs[written], reference).sum() / total
+            accelerator.backward(loss + beta * away)
+        clipped += torch.tensor([float(beyond.sum()), float(written.sum())])
+    norm = float(accelerator.clip_grad_norm_(policy.parameters(), config.max_grad_norm))
+    optimizer.step()
+    optimizer.zero_grad()
+    return clipped, norm
+
+
+def _check(config: CCRFTConfig, processes: int) -> None:
     episodes = config.tasks * config.group
     rules = {
         "group >= 2 (an advantage is relative to the rest of the group)": config.group >= 2,
         "tasks >= 1": config.tasks >= 1,
         "temperature > 0 (greedy episodes on a task are all the same)": config.temperature > 0,
-        "1 <= minibatches <= tasks x group": 1 <= config.minibatches <= episodes,
+        f"1 <= minibatches <= tasks x group / processes ({processes})": (
+            1 <= config.minibatches <= episodes // processes
+        ),
         "micro_batch >= 1": config.micro_batch >= 1,
     }
     for rule, holds in rules.items():
