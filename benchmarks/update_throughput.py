@@ -9,9 +9,7 @@ be. Peak memory is that of a process that does the one thing only.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -109,6 +107,7 @@ def their_step(rollouts: list[Rollout], micro: int) -> Callable[[], float]:
             bf16=False,
         ),
     )
+    trainer.current_gradient_accumulation_steps = 1  # set by its own loop
     model = trainer.model
     optimizer = make_optimizer(model, RATE, 0.0)
     parts = [rollouts[k : k + micro] for k in range(0, len(rollouts), micro)]
@@ -187,6 +186,12 @@ def _padded(rows: list[list[int]], fill: int, left: bool) -> tuple[torch.Tensor,
     return ids, mask
 
 
+def _peak() -> float:
+    """The most memory that this process had, MiB; `getrusage` would count its parent's, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def main() -> int:
     """The command; see the module."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -205,7 +210,7 @@ def main() -> int:
         step()
     if args.alone is not None:
         steps[args.alone]()
-        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        print(_peak())
         return 0
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(args.repeats):
