@@ -14,6 +14,8 @@ from typing import Any
 
 from common import Table, mean_interval
 
+from pixelis_agent.tally import as_text
+
 Rows = dict[str, dict[int, dict[str, Any]]]
 """The result of every arm and seed."""
 
@@ -86,10 +88,9 @@ def cell(rows: Mapping[int, Mapping[str, Any]], key: str) -> str:
     values = [row[key] for row in rows.values()]
     if len(values) == 1:
         (row,) = rows.values()
-        mean, (low, high) = row[key], row.get(f"{key}_ci95") or (row[key], row[key])
-    else:
-        mean, low, high = mean_interval(values)
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+        return as_text(row[key], row.get(f"{key}_ci95"))
+    mean, low, high = mean_interval(values)
+    return as_text(mean, (low, high))
 
 
 def table(title: str, rows: Rows, measures: Mapping[str, str]) -> Table:

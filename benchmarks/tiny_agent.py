@@ -18,20 +18,15 @@ from common import Table, save
 from pixelis_agent.demo import trained_types
 from pixelis_agent.evaluate import EvalConfig, evaluate, make_policy
 from pixelis_agent.models.load import TINY
-from pixelis_agent.tally import Summary
+from pixelis_agent.tally import Summary, as_text
+from pixelis_agent.tiny.train import JUDGED
 
 
 def figures(name: str, summary: Summary | dict[str, Any]) -> list[str]:
     """A row: the name, then one cell a column of `COLUMNS`."""
     row = summary if isinstance(summary, dict) else vars(summary)
-
-    def cell(key: str) -> str:
-        value, interval = row[key], row.get(f"{key}_ci95")
-        if value is None:
-            return "–"
-        return f"{value:.3f}" + (" [{:.3f}, {:.3f}]".format(*interval) if interval else "")
-
-    return [name, str(row["n"]), *(cell(key) for key in COLUMNS)]
+    cells = (as_text(row[key], row.get(f"{key}_ci95")) for key in COLUMNS)
+    return [name, str(row["n"]), *cells]
 
 
 COLUMNS = {
@@ -53,7 +48,7 @@ def main() -> int:
     parser.add_argument("--silent", help="the run that answers without tools")
     parser.add_argument("--types", nargs="+", help="question types; default: the shipped card's")
     parser.add_argument("--episodes", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0, help="of the tasks")
+    parser.add_argument("--seed", type=int, default=JUDGED, help="of the tasks")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/tiny_agent"))
     given = parser.parse_args()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -186,18 +185,25 @@ def _with_interval(
     return mean, (low, high)
 
 
+def as_text(value: float | None, interval: Interval | None = None, digits: int = 3) -> str:
+    """A figure as the tables show it: "0.631 [0.591, 0.668]"; a dash where there is none."""
+    if value is None:
+        return "–"
+    low_high = "" if interval is None else f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"{value:.{digits}f}{low_high}"
+
+
 def as_cells(name: str, summary: Summary) -> list[str]:
     """A summary as a row of the table whose columns are `COLUMNS`."""
-    low_high = "" if summary.score_ci95 is None else " [{:.3f}, {:.3f}]".format(*summary.score_ci95)
     seconds = f"{summary.policy_seconds:.2f} + {summary.env_seconds:.2f}"
     return [
         name,
         str(summary.n),
-        _cell(summary.score, 3) + low_high,
-        _cell(summary.solved),
-        _cell(summary.op_accuracy),
-        _cell(summary.argument_iou),
-        _cell(summary.zoom_iou),
+        as_text(summary.score, summary.score_ci95),
+        as_text(summary.solved, digits=2),
+        as_text(summary.op_accuracy, digits=2),
+        as_text(summary.argument_iou, digits=2),
+        as_text(summary.zoom_iou, digits=2),
         f"{summary.rapr:.2f} / {summary.racpr:.2f}",
         f"{summary.chain_length:.1f}",
         f"{summary.invalid_rate:.3f}",
@@ -220,7 +226,3 @@ COLUMNS = (
     "tokens",
     "s policy + env",
 )
-
-
-def _cell(value: Any, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

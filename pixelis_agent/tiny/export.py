@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pixelis_agent.tally import as_text
+
 WEIGHTS_LIMIT = 16 * 2**20
 """The shipped weights together are at most this large, bytes."""
 
@@ -90,10 +92,8 @@ def write_card(out: Path, evaluation: Path, story: Path, direct: Path | None = N
 
 def _cells(name: str, row: dict[str, Any]) -> list[str]:
     """A row of the card: "operations" is how much of the oracle's chain was gone through."""
-    low, high = row["score_ci95"]
-    iou = "–" if row["argument_iou"] is None else f"{row['argument_iou']:.2f}"
-    score = f"{row['score']:.3f} [{low:.3f}, {high:.3f}]"
-    return [name, str(row["n"]), score, iou, f"{row['op_accuracy']:.2f}"]
+    score, iou = as_text(row["score"], row["score_ci95"]), as_text(row["argument_iou"], digits=2)
+    return [name, str(row["n"]), score, iou, as_text(row["op_accuracy"], digits=2)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

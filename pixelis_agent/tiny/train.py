@@ -35,6 +35,9 @@ WATCHING = ("time_first", "motion_direction", "time_interval")
 TYPES = READING + WATCHING
 """What the demonstrations are about."""
 
+JUDGED = 4
+"""Seed of the tasks by which what is shipped is judged: nothing was ever decided by them."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -74,7 +77,9 @@ def make(out: Path, workers: int, seed: int, sizes: Sizes) -> dict[str, Any]:
             train(stage)
     judged, compared = out / "evaluation", out / "evaluation-direct"
     acting, silent = (str(stages[name].out) for name in ("acting", "direct"))
-    judge = EvalConfig(acting, types=TYPES, episodes=sizes.tasks, workers=workers, out=judged)
+    judge = EvalConfig(
+        acting, types=TYPES, episodes=sizes.tasks, seed=JUDGED, workers=workers, out=judged
+    )
     evaluate(replace(judge, policy=silent, out=compared))
     result = evaluate(judge)
     shipped = out / "shipped"
