@@ -61,6 +61,8 @@ class CotaConfig:
         shard: Records in a file.
         tools: Name of a backend for every operation that has it, e.g. "oracle"; empty = the
             environment's default ones.
+        grid: Boxes are rounded to multiples of this, 1..50 thousandths of the view: a small model
+            learns fewer numbers sooner.
     """
 
     out: Path
@@ -73,6 +75,7 @@ class CotaConfig:
     workers: int = 1
     shard: int = 200
     tools: str = ""
+    grid: int = 1
 
 
 @dataclass
@@ -197,7 +200,7 @@ def _slot(
             # all variants, so that its result is known.
             shared = story.task.type in SEARCHED
             looks = _generator("looks", config.seed, index, 0 if shared else variant)
-            reason = write_episode(story, looks, words)
+            reason = write_episode(story, looks, words, config.grid)
             if reason is None and (story.score or 0.0) < LEAST_SCORE[story.task.metric]:
                 reason = "a wrong answer"
             if reason is not None:
@@ -337,6 +340,8 @@ def _checked(config: CotaConfig) -> CotaConfig:
     for name, least in (("episodes", 1), ("variants", 1), ("workers", 1), ("shard", 1)):
         if getattr(config, name) < least:
             raise ValueError(f"{name} must be at least {least}, not {getattr(config, name)}")
+    if not 1 <= config.grid <= 50:
+        raise ValueError(f"grid must be in 1..50 thousandths, not {config.grid}")
     if not 0 <= config.seed < MAX_SEEDS:
         raise ValueError(f"seed must be in 0..{MAX_SEEDS - 1}, not {config.seed}")
     if -(-config.episodes // config.shard) * _slots(config) > MAX_SLOTS:

@@ -35,20 +35,23 @@ class Step:
     instead: Segment | None = None
 
 
-def make_plan(story: Story, looks: Generator, rng: Generator) -> tuple[list[Step], str]:
+def make_plan(
+    story: Story, looks: Generator, rng: Generator, grid: int = 1
+) -> tuple[list[Step], str]:
     """The steps up to the answer, and the oracle's answer.
 
     Args:
         story: The episode, at its start.
         looks: Makes the oracle's free choices.
         rng: Varies its chain.
+        grid: Boxes are rounded to multiples of this, thousandths of the view.
 
     Raises:
         LookupError: The overview does not show what the question needs.
     """
     frames = overview_indices(story.task.media)
     *actions, answer = story.base.oracle(looks, frames)
-    actions = _at_once(actions, story, rng)
+    actions = _on_grid(_at_once(actions, story, rng), story, grid)
     if story.task.type in ("obj_appearance_order", "time_order"):
         # The outlines' times say it all.
         actions = [action for action in actions if not isinstance(action, Properties)]
@@ -74,6 +77,36 @@ def renamed(action: Action, ids: Sequence[str]) -> Action:
     elif (target := getattr(action, "target", None)) is not None:
         update["target"] = new(target)
     return action.model_copy(update=update)
+
+
+def _on_grid(actions: Sequence[Action], story: Story, grid: int) -> list[Action]:
+    """The same looks with rounded boxes; what follows a zoom counts from the view it then shows."""
+    if grid == 1:
+        return list(actions)
+    bounds = story.base.workspace.bounds
+    views = {"e0": (bounds, bounds)}  # of each id: the oracle's, and the one that is shown
+    kept: list[Action] = []
+    for number, action in enumerate(actions, start=1):
+        if isinstance(action, (Zoom, Segment, ReadText)) and action.box is not None:
+            old, new = views[action.source]
+            meant = box_to_source(action.box, action.frame, old)
+            box = rounded(box_from_source(meant, "rel1000", new), grid)
+            action = action.model_copy(update={"box": box, "frame": "rel1000"})
+            if isinstance(action, Zoom):
+                shown = snap(box_to_source(box, "rel1000", new), new)
+                views[f"e{number}"] = snap(meant, old), shown
+        kept.append(action)
+    return kept
+
+
+def rounded(box: Box, grid: int) -> Box:
+    """A box in thousandths with its sides on multiples of `grid`, inside 0..1000 and not empty."""
+    sides: list[float] = []
+    for low, high in ((box[0], box[2]), (box[1], box[3])):
+        start = min(max(round(low / grid), 0), 1000 // grid - 1)
+        end = min(max(round(high / grid), start + 1), 1000 // grid)
+        sides += [float(start * grid), float(end * grid)]
+    return sides[0], sides[2], sides[1], sides[3]
 
 
 def _aimed(actions: Sequence[Action], story: Story) -> list[Step]:

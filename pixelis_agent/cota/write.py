@@ -28,19 +28,20 @@ POOR = 0.5
 """IoU of an outline's box with the true one, below which a point is said to have missed."""
 
 
-def write_episode(story: Story, looks: Generator, rng: Generator) -> str | None:
+def write_episode(story: Story, looks: Generator, rng: Generator, grid: int = 1) -> str | None:
     """Plays and writes a whole episode.
 
     Args:
         story: Just begun.
         looks: Makes the oracle's free choices: where to look, and whether to zoom in first.
         rng: Makes all others: words, points, what goes wrong.
+        grid: Boxes are rounded to multiples of this, thousandths of the view.
 
     Returns:
         Why it is of no use, or None when it reached an answer. Its score stands in the story.
     """
     try:
-        steps, oracle = make_plan(story, looks, rng)
+        steps, oracle = make_plan(story, looks, rng, grid)
     except LookupError:
         return NOT_SHOWN
     names = () if story.task.truth is None else story.task.truth.names

@@ -22,6 +22,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from pixelis_agent.cota.media import store_image
+from pixelis_agent.cota.plan import rounded
 from pixelis_agent.cota.record import (
     AssistantTurn,
     ImageRef,
@@ -222,9 +223,9 @@ def _zoom(number: int, variant: int, film: _Film, image: ImageRef, rng: Generato
     assert box is not None
     closer, here = (words[rng.integers(len(words))] for words in (_CLOSER, _SAY_HERE))
     where = box_from_source(_corners(view), "rel1000", FRAME)
-    zoom = Zoom(time=image.time, box=coarse(where, GRID))
+    zoom = Zoom(time=image.time, box=rounded(where, GRID))
     written = box_from_source(_least(box, view), "rel1000", view)
-    segment = Segment(source="e1", box=coarse(written, GRID))
+    segment = Segment(source="e1", box=rounded(written, GRID))
     target = Target(name=thing.name, k=0, time=image.time, box=box)
 
     def turn(say: str, action: Zoom | Segment, images: int) -> AssistantTurn:
@@ -276,7 +277,7 @@ def _episode(number: int, variant: int, film: _Film, rng: Generator) -> Record:
         assert box is not None
         time = None if film.last is None else shown[best].time
         written = box_from_source(_least(box, view), "rel1000", view)
-        action = Segment(time=time, box=coarse(written, GRID))
+        action = Segment(time=time, box=rounded(written, GRID))
         words = _SAY_HERE if time is None else _SAY
         say = words[rng.integers(len(words))].format(name=thing.name)
         turns.append(
@@ -301,13 +302,6 @@ def _episode(number: int, variant: int, film: _Film, rng: Generator) -> Record:
 def _record(number: int, variant: int, turns: list[Turn]) -> Record:
     name = f"find-{number}-{variant}"
     return Record(id=name, index=number, variant=variant, level=1, task_type="find", turns=turns)
-
-
-def coarse(box: Box, grid: int) -> Box:
-    """A box in thousandths, grown to multiples of `grid` and kept inside 0..1000."""
-    x0, y0 = (float(max(v // grid * grid, 0)) for v in box[:2])
-    x1, y1 = (float(min(-(-v // grid) * grid, 1000)) for v in box[2:])
-    return x0, y0, x1, y1
 
 
 def _least(box: Box, view: Region) -> Box:

@@ -29,6 +29,7 @@ from typing import Any
 
 from pixelis_agent.config import SFTConfig
 from pixelis_agent.cota.generate import CotaConfig
+from pixelis_agent.tiny.config import GRID
 
 READING = ("text_read", "search_number", "text_nearest")
 WATCHING = ("time_first", "motion_direction", "time_interval")
@@ -113,7 +114,13 @@ def write_data(out: Path, workers: int, seed: int, sizes: Sizes) -> None:
         count = sizes.demonstrations * len(types)
         write_demonstrations(
             CotaConfig(
-                out / name, types=types, episodes=count, variants=1, workers=workers, tools=tools
+                out / name,
+                types=types,
+                episodes=count,
+                variants=1,
+                workers=workers,
+                tools=tools,
+                grid=GRID,
             )
         )
     if not (base / "config.json").exists():

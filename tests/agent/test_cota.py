@@ -132,6 +132,22 @@ def test_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
     assert (tmp_path / "one/shard-00000.jsonl").stat().st_mtime_ns == kept
 
 
+def test_boxes_on_a_grid(tmp_path: Path) -> None:
+    config = CotaConfig(tmp_path, types=("time_interval",), episodes=6, tools="oracle", grid=20)
+    run(config)
+    zoomed = 0
+    for record in read_cota(tmp_path):
+        assert (record.score or 0) >= LEAST_SCORE["tiou"]
+        for turn in _assistant(record):
+            call = turn.text.partition("<tool_call>")[2].removesuffix("</tool_call>")
+            arguments = json.loads(call)["arguments"] if call and turn.learn else {}
+            assert all(value % 20 == 0 for value in arguments.get("box", ()))
+            zoomed += arguments.get("source", "e0") != "e0"
+    assert zoomed  # some look into a view that the grid has moved
+    with pytest.raises(ValueError, match="grid"):
+        run(replace(config, grid=0))
+
+
 def test_a_folder_holds_one_corpus(config: CotaConfig, corpus: Corpus) -> None:
     with pytest.raises(ValueError, match="other settings"):
         run(replace(config, seed=4))

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelis_agent.cota.examples import Examples
+from pixelis_agent.cota.plan import rounded
 from pixelis_agent.cota.record import AssistantTurn, ToolTurn, read_cota
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.tiny.config import GRID
-from pixelis_agent.tiny.find import coarse, write_corpus
+from pixelis_agent.tiny.find import MIN_SIDE, write_corpus
 from pixelis_agent.tiny.frames import write_shard
 from pixelis_agent.tiny.tokenizer import NUMBERS
 from pixelis_env.actions import ToolCallCodec
@@ -54,13 +55,17 @@ def test_outlines_fit_what_is_shown(
             view = shown[action.source]
             ops.add((action.op, action.source == "e0"))
             written = box_to_source(action.box, action.frame, view)
-            # Half a thousandth: what is written is rounded before it is put on the grid.
-            near = 0.0006 * max(view[2:])
-            true = turn.target.box
-            assert all(low <= edge + near for low, edge in zip(written[:2], true[:2], strict=True))
-            assert all(
-                high >= edge - near for high, edge in zip(written[2:], true[2:], strict=True)
-            )
+            # Half a step of the grid, and half a thousandth of what was rounded before.
+            near = (GRID / 2 + 0.6) / 1000 * max(view[2:])
+            beyond = [
+                low_sign * (edge - true)
+                for low_sign, edge, true in zip(
+                    (-1, -1, 1, 1), written, turn.target.box, strict=True
+                )
+            ]
+            assert min(beyond) >= -near
+            # A zoom shows what is around it as well; an outline is tight, or of the least size.
+            assert action.op == "zoom" or max(beyond) <= near + MIN_SIDE / 2
             # One value for every image token so far, and some of them show the thing.
             assert target.coverage is not None
             assert target.coverage.max() > 0
@@ -92,16 +97,20 @@ def test_of_few_frames_one_is_right(frames: Path, tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(0, 1000), min_size=4, max_size=4), st.integers(1, 50))
-def test_a_coarse_box_holds_the_box(values: list[float], grid: int) -> None:
+def test_a_rounded_box_is_the_nearest_on_the_grid(values: list[float], grid: int) -> None:
     x, y = sorted(values[:2]), sorted(values[2:])
     box = (x[0], y[0], x[1], y[1])
-    grown = coarse(box, grid)
-    assert coarse(grown, grid) == grown
-    for low, high, side in zip(grown, box, range(4), strict=True):
-        assert 0 <= low <= 1000
-        assert low % grid == 0 or low == 1000
-        assert (low <= high) if side < 2 else (low >= high)
-        assert abs(low - high) < grid + 1e-9
+    near = rounded(box, grid)
+    assert rounded(near, grid) == near
+    assert all(side % grid == 0 and 0 <= side <= 1000 for side in near)
+    assert near[0] < near[2]
+    assert near[1] < near[3]
+    for side, (written, meant) in enumerate(zip(near, box, strict=True)):
+        # The last step may be missing from a grid that does not divide 1000, and a box that would
+        # be empty is one step wide.
+        other = box[(side + 2) % 4]
+        slack = grid / 2 if abs(other - meant) > grid and meant <= 1000 - grid else 1.5 * grid
+        assert abs(written - meant) <= slack + 1e-9
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**4))
