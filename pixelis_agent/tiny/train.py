@@ -78,16 +78,16 @@ def make(out: Path, workers: int, seed: int, sizes: Sizes) -> dict[str, Any]:
             train(stage)
     judged, compared = out / "evaluation", out / "evaluation-direct"
     acting, silent = (str(stages[name].out) for name in ("acting", "direct"))
-    judge = EvalConfig(
-        acting, types=TYPES, episodes=sizes.tasks, seed=JUDGED, workers=workers, out=judged
-    )
-    evaluate(replace(judge, policy=silent, out=compared))
-    result = evaluate(judge)
+    judge = EvalConfig(acting, types=TYPES, episodes=sizes.tasks, seed=JUDGED, workers=workers)
+    for policy, folder in ((silent, compared), (acting, judged)):
+        if not (folder / "results.json").exists():
+            evaluate(replace(judge, policy=policy, out=folder))
     shipped = out / "shipped"
     export(stages["early"].out, shipped / "early")
     export(stages["acting"].out, shipped / "weights")
     story = Path(__file__).with_name("card.md")
     write_card(shipped / "weights", judged / "results.json", story, compared / "results.json")
+    result: dict[str, Any] = json.loads((judged / "results.json").read_text())
     return result
 
 

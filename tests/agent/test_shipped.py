@@ -70,14 +70,14 @@ def test_the_shipped_agent_reads_signs_and_its_episodes_replay(tmp_path: Path) -
 @pytest.mark.slow
 def test_the_making_goes_from_nothing_to_a_card_and_on(tmp_path: Path) -> None:
     """All stages, a hundredth of each: what comes of it knows nothing, but it is there."""
-    sizes = Sizes(8, warm_steps=4, echoes=16, films=16, demonstrations=2, batch=8, tasks=8)
+    sizes = Sizes(3, warm_steps=4, echoes=16, films=16, demonstrations=1, batch=8, tasks=2)
     result = make(tmp_path, 2, 0, sizes)
-    assert result["n"] == 8
+    assert result["n"] == 2
     shipped = tmp_path / "shipped"
     assert load_model(shipped / "early").model.dtype == torch.float32
     card = json.loads((shipped / "weights" / "card.json").read_text())
-    assert card["evaluation"]["n"] == 8
-    assert "| all | 8 |" in (shipped / "weights" / "README.md").read_text()
+    assert card["evaluation"]["n"] == 2
+    assert "| all | 2 |" in (shipped / "weights" / "README.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model/*.safetensors")}
     assert len(before) == len(plan(tmp_path, 0, sizes))
     make(tmp_path, 2, 0, sizes)  # nothing is trained again
