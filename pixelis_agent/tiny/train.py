@@ -13,7 +13,7 @@ takes hours; the stages that write data use ``--workers`` processes.
 6. single pictures: which name means which tokens;
 7. up to four frames, then up to eight, one of which is the right one: to choose it, to zoom, to
    outline; with words, so that those are not forgotten: the "early" model;
-8. demonstrations of the tasks, with some of all the former;
+8. demonstrations of the tasks, with some of all the former, and the loss of numbers;
 9. 500 unseen tasks, and the same for a model of this size that answers without tools;
 10. the files that are shipped, with the card (`tiny.export`).
 """
@@ -162,6 +162,7 @@ def plan(out: Path, seed: int, sizes: Sizes) -> dict[str, SFTConfig]:
             batch=batch,
             micro_batch=micro_batch,
         )
+    runs["acting"] = replace(runs["acting"], number_weight=10.0)
     runs["direct"] = replace(runs["acting"], data=shown, out=out / "direct", epochs=3, direct=True)
     return runs
 
