@@ -4,17 +4,20 @@ Episodes are played as they are, and again once for each of their operations wit
 before the policy sees it; the policy goes on by itself from there.
 
 - *blank*: every image grey, the text cut to what came back (`e2 text_lines`);
-- *shuffled*: what the same operation returned in another episode;
-- *removed*: no image and no text.
+- *shuffled*: something else that the same operation returned in another episode;
+- *removed*: no image and no text;
+- *unchanged*: the control: played again as it was.
 
-**Causal RaPR** is the share of answers that come out different. The policy takes the likeliest
-token, so that nothing but the change makes a difference; up to it the episodes are the same, which
-is checked.
+**Causal RaPR** is the share of answers that come out different by the first three. The policy takes
+the likeliest token, so that nothing but the change makes a difference; up to it the episodes are
+the same, which is checked. Where a model's arithmetic depends on which episodes are computed
+together, the control shows how often that alone changes an answer.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,8 +36,10 @@ from pixelis_env.evidence import ToolError
 from pixelis_env.metrics.interval import ratio_interval
 from pixelis_env.trace import Step
 
-CHANGES = ("blank", "shuffled", "removed")
+CONTROL = "unchanged"
+CHANGES = ("blank", "shuffled", "removed", CONTROL)
 GREY = 128
+_OWN_ID = re.compile(r"^e\d+(?= )")
 
 Observation = dict[str, Any]
 
@@ -57,8 +62,13 @@ class Change:
 
     def apply(self, observation: Observation) -> Observation:
         """The observation that the policy is shown; the one given is left as it is."""
+        if self.how == CONTROL:
+            return observation
         if self.other is not None:
-            return self.other
+            # Under its own id: a name of evidence that does not exist would be another change.
+            own = _OWN_ID.match(observation["text"])
+            text = _OWN_ID.sub(own[0], self.other["text"]) if own else self.other["text"]
+            return {**self.other, "text": text}
         if self.how == "removed":
             return {**observation, "text": "", "images": [], "times": [], "regions": []}
         grey = [Image.new("RGB", image.size, (GREY,) * 3) for image in observation["images"]]
@@ -107,16 +117,17 @@ class Effect:
 
     @property
     def differs(self) -> bool:
-        """Whether the answers differ."""
-        return self.answer != self.changed
+        """Whether the answers differ, as numbers or in their words, whatever their case."""
+        return _meaning(self.answer) != _meaning(self.changed)
 
 
 def audit(
     policy: Policy,
     env_id: str,
-    indices: Iterable[int],
     *,
     env_kwargs: dict[str, Any] | None = None,
+    episodes: int = 50,
+    indices: Iterable[int] | None = None,
     workers: int = 2,
     batch: int = 16,
     seed: int = 0,
@@ -126,11 +137,12 @@ def audit(
     Args:
         policy: Who plays; without chance, e.g. a `VLMPolicy` of temperature 0.
         env_id: A registered environment.
-        indices: The tasks, each once.
         env_kwargs: The environment's keyword arguments.
+        episodes: How many tasks; of a finite source at most all its tasks.
+        indices: These tasks instead, each once.
         workers: Processes that hold environments; 0 = this one.
         batch: Episodes that the policy is asked about at once.
-        seed: Of the episodes.
+        seed: Chooses the tasks, as of `pixelis eval`, and seeds the episodes.
 
     Returns:
         One effect for each answered episode, each of its valid operations and each change.
@@ -140,6 +152,8 @@ def audit(
     """
     each = -(-batch // max(workers, 1)) + (workers > 0)
     with Collector(env_id, env_kwargs, workers=workers, envs_per_worker=each) as collector:
+        if indices is None:
+            indices = evaluation_indices(seed, episodes, collector.size)
         options: dict[str, Any] = {"batch": batch, "seed": seed, "lockstep": True}
         played = {f.episode.index: f for f in collector.run(policy, indices, **options)}
         plan = _plan(played)
@@ -176,7 +190,12 @@ def _plan(played: dict[int, Finished]) -> dict[int, list[Change]]:
             for how in CHANGES:
                 change = Change(number, step.action.op, how)
                 if how == "shuffled":
-                    others = [seen for own, seen in shown[step.action.op] if own != index]
+                    mine = finished.episode.observations[number]
+                    others = [
+                        seen
+                        for own, seen in shown[step.action.op]
+                        if own != index and not _alike(seen, mine)
+                    ]
                     if not others:
                         continue
                     change = replace(change, other=others[index % len(others)])
@@ -207,6 +226,22 @@ def _valid(step: Step) -> bool:
     return step.evidence is not None and not isinstance(step.evidence, ToolError)
 
 
+def _alike(one: Observation, other: Observation) -> bool:
+    """Whether two results say and show the same, whatever their ids."""
+    texts = [_OWN_ID.sub("", seen["text"]) for seen in (one, other)]
+    shown = [[(image.size, image.tobytes()) for image in seen["images"]] for seen in (one, other)]
+    return texts[0] == texts[1] and shown[0] == shown[1]
+
+
+def _meaning(answer: str | None) -> str | float | None:
+    if answer is None:
+        return None
+    try:
+        return float(answer)
+    except ValueError:
+        return " ".join(answer.casefold().split())
+
+
 def _answer(finished: Finished) -> str | None:
     """What was answered; None without an answer."""
     last = finished.steps[-1]
@@ -215,6 +250,9 @@ def _answer(finished: Finished) -> str | None:
 
 def causal_rapr(effects: Sequence[Effect]) -> dict[str, float | int | None]:
     """The share of answers that differ, with its 95 % interval over episodes.
+
+    Args:
+        effects: Of one change or several; which ones decides what the share is of.
 
     Returns:
         `n` (interventions), `causal_rapr`, `low`, `high`; None without interventions.
@@ -242,8 +280,8 @@ def run(config: AuditConfig) -> dict[str, Any]:
     effects = audit(
         policy,
         config.env,
-        evaluation_indices(config.seed, config.episodes),
         env_kwargs=env_arguments(config.level, config.shift, config.types, config.tools),
+        episodes=config.episodes,
         workers=config.workers,
         batch=config.batch,
         seed=config.seed,
@@ -256,7 +294,7 @@ def run(config: AuditConfig) -> dict[str, Any]:
     for op in (*ops, "all"):
         own = [e for e in effects if op in (e.op, "all")]
         parts = {how: causal_rapr([e for e in own if e.how == how]) for how in CHANGES}
-        parts["all"] = causal_rapr(own)
+        parts["all"] = causal_rapr([e for e in own if e.how != CONTROL])
         figures[op] = parts
         table.add_row(op, *(_cell(part) for part in parts.values()))
     Console().print(table)

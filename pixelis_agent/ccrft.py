@@ -1,6 +1,6 @@
 """Phase 2: curiosity-coherence reward fine-tuning.
 
-    r = task at the answer; a step's surprise, its fit to the step before, its cost
+    r = task for the whole episode; an operation's surprise, its fit to the one before, its cost
     A = sum_c weight_c (r_c - mean of the group) / deviation of the group, for the step's own tokens
     L = - mean_t min(ratio_t A_t, clip(ratio_t) A_t)  +  beta mean_t k3_t
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ from pixelis_agent.rewards import (
     Watch,
     advantages,
     efficiency,
+    normalised,
+    operations,
     pad_steps,
     spread,
     valid_steps,
@@ -100,7 +102,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision
     )
-    _check(config, accelerator.num_processes)
+    _check(config, accelerator)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
         out.mkdir(parents=True, exist_ok=True)
@@ -154,19 +156,25 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     with Collector(
         config.env, env_kwargs, workers=config.workers, envs_per_worker=each
     ) as collector:
+        if config.evaluate_episodes and collector.size is not None:
+            raise ValueError(
+                f"all {collector.size} tasks of {config.env} are trained on, none is held out: set "
+                "evaluate_episodes to 0 and evaluate on another environment"
+            )
         while progress.step < config.iterations:
             started = time.perf_counter()
             vision.clear()
             player.model.eval()
 
             # a. Groups of episodes, each on one task; silent groups are replaced.
-            lived = sample_groups(collector, player, encoder, progress, config, accelerator)
+            lived, played = sample_groups(collector, player, encoder, progress, config, accelerator)
             sampled = time.perf_counter()
 
             # b. What each step pays, and the advantage of each. Every process judges them all.
             valid = [valid_steps(episode.steps) for episode in lived]
             seen = [episode.encodings for episode in lived]
             actions = [[step.action for step in episode.steps] for episode in lived]
+            shown = pad_steps([operations(episode.steps) for episode in lived]) == 1
             components = {
                 "task": torch.tensor([episode.score for episode in lived]),
                 "curiosity": pad_steps(curiosity.rewards(seen, actions, valid)),
@@ -175,9 +183,19 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
                     [efficiency(episode.steps, config.rewards) for episode in lived]
                 ),
             }
-            dead = watch.look(components, weights)
-            groups = torch.tensor([episode.index for episode in lived])
-            gains = advantages(components, groups, weights)
+            # An answer shows nothing that could surprise or cohere.
+            for name in ("curiosity", "coherence"):
+                components[name] = components[name].masked_fill(~shown, torch.nan)
+            groups = torch.tensor([episode.group for episode in lived])
+            relative = {
+                name: normalised(
+                    paid, groups, least=curiosity.spread if name == "curiosity" else 0.0
+                )
+                for name, paid in components.items()
+            }
+            dead = watch.look(relative, weights)
+            lengths = torch.tensor([len(episode.steps) for episode in lived])
+            gains = advantages(relative, weights, lengths)
 
             # c. How far the policy is from where it began, and what that means for the update.
             # What sampling reported may come from older weights or another engine, so the policy's
@@ -191,22 +209,24 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             if config.anchor:
                 verdict = corridor.update(divergence)
                 beta = corridor.beta
-            if verdict is Verdict.KEEP:
+            if divergence <= config.corridor.high or not config.anchor:
                 good.take()
+            if verdict is Verdict.SKIP:
+                gains = torch.zeros_like(gains)
             elif verdict is Verdict.ROLL_BACK:
                 good.restore()
 
             # d. The update: an optimizer step for each share.
             clipped, norms = torch.zeros(2), []
             for share, befores, references in zip(shares, proximal, anchored, strict=True):
-                if verdict is not Verdict.KEEP:
+                if verdict is Verdict.ROLL_BACK:
                     break
-                batches = [_batch(policy, [lived[k].rollout for k in m], vision) for m in share]
+                micros = [[lived[k].rollout for k in micro] for micro in share]
                 gained = [gains[micro] for micro in share]
                 counts, norm = update(
                     parallel,
                     optimizer,
-                    batches,
+                    (_batch(policy, rollouts, vision) for rollouts in micros),
                     gained,
                     befores,
                     references,
@@ -220,7 +240,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             progress.step += 1
 
             # e. What is logged and kept.
-            logged = figures(lived, components)
+            logged = played | figures(lived, components)
             logged |= {f"dead_{name}": 1.0 for name in dead}
             logged |= {"kl": divergence, "beta": beta, "kept": float(verdict is Verdict.KEEP)}
             if norms:
@@ -257,7 +277,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
 def update(
     policy: Any,
     optimizer: Any,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     gains: Sequence[Tensor],
     before: Sequence[Tensor],
     anchored: Sequence[Tensor],
@@ -270,7 +290,7 @@ def update(
     Args:
         policy: A `Policy`, maybe wrapped for data-parallel training.
         optimizer: Its optimizer.
-        batches: Micro-batches, B episodes each.
+        batches: Micro-batches, B episodes each; made one by one, they are in memory one by one.
         gains: Of each: float32 (B, S), the advantage of every step.
         before: Of each: float32 (W,), log-probabilities of its written tokens before the update.
         anchored: The same under the anchor.
@@ -283,12 +303,12 @@ def update(
         gradient's norm before it was bounded.
     """
     policy.train()
-    count = torch.stack([(batch.labels >= 2).sum() for batch in batches]).sum()
+    count = torch.tensor(float(sum(len(own) for own in before)), device=accelerator.device)
     # Gradients are averaged over processes: each divides by the tokens that one has on average.
-    total = float(accelerator.reduce(count.float(), "mean"))
+    total = float(accelerator.reduce(count, "mean"))
     clipped = torch.zeros(2)
     for batch, gain, own, reference in zip(batches, gains, before, anchored, strict=True):
-        wait = contextlib.nullcontext() if batch is batches[-1] else accelerator.no_sync(policy)
+        wait = contextlib.nullcontext() if own is before[-1] else accelerator.no_sync(policy)
         with wait, accelerator.autocast():
             log_probs, written = policy(batch)
             gained = spread(gain.to(written.device), batch.turns, written)
@@ -310,8 +330,8 @@ def update(
     return clipped, norm
 
 
-def _check(config: CCRFTConfig, processes: int) -> None:
-    episodes = config.tasks * config.group
+def _check(config: CCRFTConfig, accelerator: Any) -> None:
+    episodes, processes = config.tasks * config.group, accelerator.num_processes
     rules = {
         "group >= 2 (an advantage is relative to the rest of the group)": config.group >= 2,
         "tasks >= 1": config.tasks >= 1,
@@ -320,6 +340,9 @@ def _check(config: CCRFTConfig, processes: int) -> None:
             1 <= config.minibatches <= episodes // processes
         ),
         "micro_batch >= 1": config.micro_batch >= 1,
+        "one process, or several with whole models (DDP)": (
+            accelerator.distributed_type.value in ("NO", "MULTI_CPU", "MULTI_GPU")
+        ),
     }
     for rule, holds in rules.items():
         if not holds:

@@ -4,7 +4,10 @@ Pixelis (arXiv 2603.25091) reports a divergence per token within [0.10, 0.20]. T
 the weight beta of the divergence term on a log scale, and says when an update went too far:
 
     KL > high:  log beta += rate (KL - high) / high
-    KL < low:   log beta -= rate (low - KL) / low
+    KL < low:   log beta -= rate (low - KL) / low, once KL has been as high as `low`
+
+Training begins at the anchor, where the divergence is 0: a weight that fell from there on would be
+gone when it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ class Verdict(Enum):
 
     Attributes:
         KEEP: It may stand.
-        SKIP: The divergence is above the hard limit: leave this update out.
+        SKIP: The divergence is above the hard limit: let the anchor alone pull.
         ROLL_BACK: It was there several times in a row: return to the last good state.
     """
 
@@ -53,7 +56,7 @@ class Corridor:
     beta: float = 0.04
     least: float = 1e-4
     most: float = 10.0
-    rate: float = 0.1
+    rate: float = 0.3
     step: float = 0.5
     limit: float = 0.6
     patience: int = 3
@@ -84,6 +87,7 @@ class CorridorController:
         self._corridor = corridor
         self.beta = corridor.beta
         self._skipped = 0
+        self._arrived = False
 
     def update(self, divergence: float) -> Verdict:
         """Moves beta by the divergence that was measured and judges the update.
@@ -92,10 +96,11 @@ class CorridorController:
         """
         bounds = self._corridor
         if math.isfinite(divergence):
+            self._arrived |= divergence >= bounds.low
             move = 0.0
             if divergence > bounds.high:
                 move = bounds.rate * (divergence - bounds.high) / bounds.high
-            elif divergence < bounds.low:
+            elif divergence < bounds.low and self._arrived:
                 move = -bounds.rate * (bounds.low - divergence) / bounds.low
             if move:
                 moved = self.beta * math.exp(min(max(move, -bounds.step), bounds.step))
@@ -111,8 +116,9 @@ class CorridorController:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands."""
-        return {"beta": self.beta, "skipped": self._skipped}
+        return {"beta": self.beta, "skipped": self._skipped, "arrived": self._arrived}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from there."""
         self.beta, self._skipped = float(state["beta"]), int(state["skipped"])
+        self._arrived = bool(state["arrived"])

@@ -7,7 +7,9 @@ be. A step is worth the squared error beyond the error that the model itself exp
 
 so that noise, which no model foresees but whose size it learns, stops paying, while what is new
 pays until it is known (prediction-error curiosity, arXiv 1705.05363; minus the expected error as in
-arXiv 2102.04399). Rewards are scaled as in random network distillation (arXiv 1810.12894).
+arXiv 2102.04399). Rewards are scaled as in random network distillation (arXiv 1810.12894), but by
+the largest deviation so far: by the present one, what has stopped to surprise would be blown up to
+the size of what once did.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -8.0, 4.0
 
 
 def action_features(action: Action | Malformed) -> Tensor:
-    """A typed action as numbers, float32 (ACTION_SIZE,), each about 0..1.
+    """A typed action as numbers, float32 (ACTION_SIZE,), each -1..2, and 0..1 if it is in range.
 
     Which operation it is, then box, point, time, span, how many pieces of evidence it names and
     which is the first, each with a flag that says whether it is there.
@@ -60,7 +62,9 @@ def action_features(action: Action | Malformed) -> Tensor:
         math.tanh(first / 4),
         math.tanh(len(text) / 16),
     ]
-    return torch.cat([kind, torch.tensor(numbers, dtype=torch.float32)])
+    # What a policy writes may be any number, and one of 26 digits would be infinite here.
+    bounded = [min(max(number, -1.0), 2.0) for number in numbers]
+    return torch.cat([kind, torch.tensor(bounded, dtype=torch.float32)])
 
 
 def dynamics_inputs(encodings: Tensor, actions: Sequence[Action | Malformed]) -> Tensor:
@@ -134,7 +138,8 @@ class RewardScale:
     """Divides rewards by the running deviation of their forward-filtered returns.
 
     R_t = discount R_{t-1} + r_t runs forwards over the rewards in the order they come, as in
-    arXiv 1810.12894, section 2.4; the deviation is of all R_t so far.
+    arXiv 1810.12894, section 2.4; the deviation is of all R_t up to an iteration, the largest of
+    those so far.
 
     Args:
         discount: 0 up to 1.
@@ -145,7 +150,7 @@ class RewardScale:
         if not 0 <= discount < 1 or most <= 0:
             raise ValueError(f"discount {discount} must be in 0..1 and most {most} above 0")
         self._discount, self._most = discount, most
-        self.returns = Moments()
+        self._returns, self._deviation = Moments(), 0.0
 
     def __call__(self, episodes: Sequence[Tensor]) -> list[Tensor]:
         """Takes in the rewards of episodes, float32 (S,) each, and returns them scaled."""
@@ -153,9 +158,19 @@ class RewardScale:
             filtered = 0.0
             for reward in rewards.tolist():
                 filtered = self._discount * filtered + reward
-                self.returns.add([filtered])
-        deviation = self.returns.deviation + 1e-8
-        return [(rewards / deviation).clamp(0, self._most) for rewards in episodes]
+                self._returns.add([filtered])
+        self._deviation = max(self._deviation, self._returns.deviation)
+        scale = self._deviation + 1e-8
+        return [(rewards / scale).clamp(0, self._most) for rewards in episodes]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers."""
+        return {"returns": self._returns.state_dict(), "deviation": self._deviation}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self._returns.load_state_dict(state["returns"])
+        self._deviation = float(state["deviation"])
 
 
 class Curiosity:
@@ -164,9 +179,14 @@ class Curiosity:
     Args:
         size: D, of an encoding.
         config: Settings.
+
+    Attributes:
+        spread: The largest deviation that the pay of an iteration's steps has had: what its
+            advantages are measured by (`rewards.normalised`).
     """
 
     def __init__(self, size: int, config: CuriosityConfig) -> None:
+        self.spread = 0.0
         self._config = config
         self.dynamics = Dynamics(size, hidden=config.hidden)
         self._optimizer = torch.optim.Adam(self.dynamics.parameters(), config.learning_rate)
@@ -192,7 +212,7 @@ class Curiosity:
         """
         inputs = [dynamics_inputs(e, a) for e, a in zip(encodings, actions, strict=True)]
         surprises = [
-            self.dynamics.surprise(given, seen[1:]) * right
+            torch.where(right, self.dynamics.surprise(given, seen[1:]), 0.0)
             for given, seen, right in zip(inputs, encodings, valid, strict=True)
         ]
         rewards = self._scale(surprises)
@@ -201,6 +221,9 @@ class Curiosity:
         self._iterations += 1
         if self._iterations <= self._config.warm_up:
             return [torch.zeros_like(r) for r in rewards]
+        paid = torch.cat(rewards)[kept]
+        if len(paid) > 1:
+            self.spread = max(self.spread, float(paid.std()))
         return rewards
 
     def _learn(self, inputs: Tensor, outcomes: Tensor) -> None:
@@ -216,7 +239,8 @@ class Curiosity:
         return {
             "dynamics": self.dynamics.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "returns": self._scale.returns.state_dict(),
+            "scale": self._scale.state_dict(),
+            "spread": self.spread,
             "iterations": self._iterations,
         }
 
@@ -224,5 +248,6 @@ class Curiosity:
         """Goes on from there."""
         self.dynamics.load_state_dict(state["dynamics"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._scale.returns.load_state_dict(state["returns"])
+        self._scale.load_state_dict(state["scale"])
+        self.spread = float(state["spread"])
         self._iterations = int(state["iterations"])

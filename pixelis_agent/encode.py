@@ -2,11 +2,14 @@
 
 Pixels go through the policy's own vision tower, words through its own embeddings, both of which
 adapters leave as they are; each part is averaged, projected by a fixed random matrix and brought to
-length 1, so that encodings of different models have one size and neither part drowns the other.
+a mean square of 1, so that encodings of different models have one size and neither part drowns the
+other.
+The id of a new piece of evidence is left out: the same result twice is the same.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -16,6 +19,8 @@ from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 
 Tensor = torch.Tensor
+
+_OWN_ID = re.compile(r"^e\d+ ")
 
 
 class ObservationEncoder:
@@ -56,13 +61,20 @@ class ObservationEncoder:
         What is not there, pixels or words, is zeros.
         """
         words = torch.zeros(self._words.shape[1])
-        tokens = self._processor.tokenizer.encode(observation["text"], add_special_tokens=False)
+        tokens = self._processor.tokenizer.encode(
+            _OWN_ID.sub("", observation["text"]), add_special_tokens=False
+        )
         if tokens:
             given = torch.tensor(tokens, device=self._embeddings.weight.device)
             mean = self._embeddings(given).float().mean(0).cpu()
-            words = normalize(mean @ self._words, dim=0)
+            words = _unit(mean @ self._words)
         pixels = torch.zeros(self._pixels.shape[1])
         if observation["images"]:
             means = [self._vision.features(image)[0].mean(0) for image in observation["images"]]
-            pixels = normalize(torch.stack(means).mean(0).cpu() @ self._pixels, dim=0)
+            pixels = _unit(torch.stack(means).mean(0).cpu() @ self._pixels)
         return torch.cat([pixels, words])
+
+
+def _unit(part: Tensor) -> Tensor:
+    """The same direction with a mean square of 1: what the dynamics model begins by expecting."""
+    return normalize(part, dim=0) * len(part) ** 0.5

@@ -33,7 +33,7 @@ class Lived:
     """What is learned from an episode; it travels between processes.
 
     Attributes:
-        index: Of the task.
+        group: The number of its task in the run: a task that comes again makes another group.
         place: Of the episode among all of the run, by which they are ordered.
         score: Of its answer.
         steps: What was done and what came of it.
@@ -41,7 +41,7 @@ class Lived:
         rollout: Its tokens.
     """
 
-    index: int
+    group: int
     place: int
     score: float
     steps: tuple[Step, ...]
@@ -56,14 +56,19 @@ def sample_groups(
     stream: Stream,
     config: CCRFTConfig,
     accelerator: Any,
-) -> list[Lived]:
-    """Plays `tasks` groups, shared among the processes; returns all of them, in every process.
+) -> tuple[list[Lived], dict[str, float]]:
+    """Plays `tasks` groups, shared among the processes.
 
     Groups whose episodes all score the same are replaced by new tasks, up to `redraws` times.
+
+    Returns:
+        The episodes to learn from, those of all processes in every one; and what was played for
+        them: the mean score and the number of groups that were replaced.
     """
     from accelerate.utils import gather_object
 
     kept: list[Lived] = []
+    scores: list[float] = []
     for draw in range(config.redraws + 1):
         missing = config.tasks - len(kept) // config.group
         numbers = range(stream.task, stream.task + missing)
@@ -71,21 +76,23 @@ def sample_groups(
         own = numbers[accelerator.process_index :: accelerator.num_processes]
         wanted = [_task(collector, number) for number in own for _ in range(config.group)]
         played: list[Lived] = []
-        for finished in collector.run(
-            player, wanted, batch=config.batch, seed=config.seed, lockstep=True
-        ):
+        # A finite source's tasks come again: other draws, so that other episodes.
+        seed = config.seed + 100_003 * numbers.start
+        for finished in collector.run(player, wanted, batch=config.batch, seed=seed, lockstep=True):
             task, repeat = divmod(finished.position, config.group)
-            played.append(_lived(finished, own[task] * config.group + repeat, encoder))
+            played.append(_lived(finished, own[task], repeat, config.group, encoder))
         every = sorted(gather_object(played), key=lambda episode: episode.place)
         silent = silent_groups(
             torch.tensor([episode.score for episode in every]),
-            torch.tensor([episode.index for episode in every]),
+            torch.tensor([episode.group for episode in every]),
         ).tolist()
         last = draw == config.redraws
-        kept += [episode for episode in every if last or episode.index not in silent]
+        scores += [episode.score for episode in every]
+        kept += [episode for episode in every if last or episode.group not in silent]
         if len(kept) == config.tasks * config.group:
             break
-    return kept
+    replaced = len(scores) // config.group - config.tasks
+    return kept, {"score": float(np.mean(scores)), "replaced_groups": float(replaced)}
 
 
 def _task(collector: Collector, number: int) -> int:
@@ -93,7 +100,9 @@ def _task(collector: Collector, number: int) -> int:
     return TRAIN[number % len(TRAIN)] if collector.size is None else number % collector.size
 
 
-def _lived(finished: Finished, place: int, encoder: ObservationEncoder) -> Lived:
+def _lived(
+    finished: Finished, group: int, repeat: int, size: int, encoder: ObservationEncoder
+) -> Lived:
     if finished.score is None:
         raise ValueError(
             f"the right answer to task {finished.task_id} is unknown: CC-RFT pays right answers"
@@ -101,20 +110,20 @@ def _lived(finished: Finished, place: int, encoder: ObservationEncoder) -> Lived
     episode = finished.episode
     assert episode.rollout is not None
     seen = torch.stack([encoder(observation) for observation in episode.observations])
-    return Lived(episode.index, place, finished.score, finished.steps, seen, episode.rollout)
+    place = group * size + repeat
+    return Lived(group, place, finished.score, finished.steps, seen, episode.rollout)
 
 
 def figures(lived: Sequence[Lived], components: Mapping[str, Tensor]) -> dict[str, float]:
-    """An iteration's episodes in figures."""
+    """The episodes that an iteration learns from, in figures."""
     process = ProcessMetrics()
     for episode in lived:
         process.update(episode.steps)
     sampled = [np.array(e.rollout.log_probs)[e.rollout.label_array() >= 2] for e in lived]
     paid = {f"reward_{name}": float(r.nanmean()) for name, r in components.items()}
     return {
-        "score": float(np.mean([episode.score for episode in lived])),
         "silent_groups": float(
-            len(silent_groups(components["task"], torch.tensor([e.index for e in lived])))
+            len(silent_groups(components["task"], torch.tensor([e.group for e in lived])))
         ),
         # The mean surprisal of what was sampled estimates the entropy.
         "entropy": float(-np.concatenate(sampled).mean()),

@@ -19,8 +19,14 @@ class Moments:
         self.count, self.mean, self._squares = 0, 0.0, 0.0
 
     def add(self, values: Iterable[float]) -> None:
-        """Takes in some values."""
+        """Takes in some values.
+
+        Raises:
+            ValueError: One is no finite number: it would spoil all that come after.
+        """
         for value in values:
+            if not math.isfinite(value):
+                raise ValueError(f"{value} is no finite number")
             self.count += 1
             off = value - self.mean
             self.mean += off / self.count

@@ -4,6 +4,9 @@ Each component is normalised within its group, the episodes on one task, before 
 weighted and summed; a step's advantage is that of the tokens of its own turn (Pixelis,
 arXiv 2603.25091, phase 2; group normalisation as in GRPO, arXiv 2402.03300).
 
+A step for which a component has nothing to say is NaN, not 0: an answer shows nothing, and paid 0
+by curiosity and coherence it would stand below every operation of its group, right or wrong.
+
 Shapes: E episodes, S steps of the longest, B rollouts, T tokens.
 """
 
@@ -31,6 +34,11 @@ def valid_steps(steps: Sequence[Step]) -> Tensor:
     )
 
 
+def operations(steps: Sequence[Step]) -> Tensor:
+    """Which steps called an operation, in vain or not: bool (S,). The answer is none."""
+    return torch.tensor([step.evidence is not None for step in steps], dtype=torch.bool)
+
+
 def efficiency(steps: Sequence[Step], config: RewardConfig) -> Tensor:
     """What each step costs, float32 (S,), <= 0.
 
@@ -55,17 +63,25 @@ def pad_steps(episodes: Sequence[Tensor]) -> Tensor:
     )
 
 
-def normalised(rewards: Tensor, groups: Tensor, floor: float = 1e-4) -> Tensor:
+def normalised(
+    rewards: Tensor, groups: Tensor, *, least: float = 0.0, floor: float = 1e-4
+) -> Tensor:
     """Rewards minus their group's mean, over its deviation.
 
     Args:
         rewards: float32 (E,) or (E, S); NaN where there is none.
         groups: int64 (E,), the group of each episode.
+        least: Deviations below it count as this, so that rewards which have become small stay so.
         floor: A group whose deviation is below it says nothing: its rewards become 0.
 
     Returns:
         The same shape, NaN replaced by 0; each group sums to 0.
+
+    Raises:
+        ValueError: A reward is infinite.
     """
+    if rewards.isinf().any():
+        raise ValueError("a reward is infinite")
     out = torch.zeros_like(rewards)
     for group in groups.unique():
         mine = rewards[groups == group]
@@ -74,36 +90,32 @@ def normalised(rewards: Tensor, groups: Tensor, floor: float = 1e-4) -> Tensor:
         if len(values) < 2 or float(values.std()) < floor:
             continue
         scaled = torch.zeros_like(mine)
-        scaled[there] = ((values - values.mean()) / values.std()).to(mine.dtype)
+        scaled[there] = ((values - values.mean()) / values.std().clamp_min(least)).to(mine.dtype)
         out[groups == group] = scaled
     return out
 
 
 def advantages(
-    components: Mapping[str, Tensor], groups: Tensor, weights: Mapping[str, float]
+    components: Mapping[str, Tensor], weights: Mapping[str, float], lengths: Tensor
 ) -> Tensor:
     """The advantage of every step, float32 (E, S).
 
     Args:
-        components: By name: float32 (E,) for one that is paid to the whole episode, (E, S) for
-            one that is paid to steps, with NaN where there was no step.
-        groups: int64 (E,).
+        components: By name, normalised: float32 (E,) for one that is paid to the whole episode,
+            (E, S) for one that is paid to steps.
         weights: Of each component.
+        lengths: int64 (E,), the steps of each episode; the largest is S.
 
     Raises:
-        ValueError: A component has no weight, or none is paid to steps.
+        ValueError: A component has no weight.
     """
     unknown = sorted(set(components) - set(weights))
     if unknown:
         raise ValueError(f"no weight is given for {', '.join(unknown)}")
-    stepwise = [c for c in components.values() if c.ndim == 2]
-    if not stepwise:
-        raise ValueError("at least one component must be paid to steps: its NaN say where they end")
-    total = torch.zeros_like(stepwise[0])
+    total = torch.zeros(len(lengths), int(lengths.max()))
     for name, rewards in components.items():
-        scaled = normalised(rewards, groups)
-        total = total + weights[name] * (scaled[:, None] if scaled.ndim == 1 else scaled)
-    return total.masked_fill(stepwise[0].isnan(), 0.0)
+        total = total + weights[name] * (rewards[:, None] if rewards.ndim == 1 else rewards)
+    return total * (torch.arange(total.shape[1]) < lengths[:, None])
 
 
 def spread(steps: Tensor, turns: Tensor, written: Tensor) -> Tensor:
@@ -134,7 +146,7 @@ def silent_groups(scores: Tensor, groups: Tensor, floor: float = 1e-4) -> Tensor
 
 
 class Watch:
-    """Warns of components that stay constant: a dead reward must be seen.
+    """Warns of components that are constant within their groups: a dead reward must be seen.
 
     Args:
         patience: Iterations in a row before a warning.
@@ -145,18 +157,22 @@ class Watch:
         self._still: dict[str, int] = {}
 
     def look(self, components: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[str]:
-        """Looks at an iteration's rewards; warns of, and returns, those that are dead."""
+        """Looks at what is left of an iteration's rewards in their groups, that is normalised.
+
+        Returns:
+            Those that are dead; it has warned of them.
+        """
         dead = []
         for name, rewards in components.items():
-            values = rewards[~rewards.isnan()]
-            moves = len(values) > 1 and float(values.max() - values.min()) > 1e-6
+            moves = bool((rewards.abs() > 1e-6).any())
             self._still[name] = 0 if moves or not weights[name] else self._still.get(name, 0) + 1
             if self._still[name] >= self._patience:
                 dead.append(name)
             if self._still[name] == self._patience:
                 warnings.warn(
-                    f"the reward {name!r} was constant for {self._patience} iterations: it teaches "
-                    "nothing; look at its values in metrics.jsonl, or give it the weight 0",
+                    f"the reward {name!r} was constant in every group for {self._patience} "
+                    "iterations: it teaches nothing; look at its values in metrics.jsonl, or give "
+                    "it the weight 0",
                     stacklevel=2,
                 )
         return dead

@@ -53,8 +53,14 @@ def load_with_anchor(name_or_path: str | Path, lora: Lora, **options: Any) -> tu
         options: As of `load_model`.
     """
     folder = Path(resolve(name_or_path))
-    if (folder / "adapter_config.json").is_file():
+    adapted = (folder / "adapter_config.json").is_file()
+    if adapted:
         loaded = load_model(folder, **options)
-        return loaded, Anchor(loaded.model, folder)
-    loaded = load_model(folder if folder.is_dir() else name_or_path, lora=lora, **options)
-    return loaded, Anchor(loaded.model, None)
+    else:
+        loaded = load_model(folder if folder.is_dir() else name_or_path, lora=lora, **options)
+    anchor = Anchor(loaded.model, folder if adapted else None)
+    # What is scored before an update and in it must be the same function.
+    for module in loaded.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return loaded, anchor

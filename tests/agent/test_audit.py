@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelis_agent.audit import CHANGES, Change, audit, causal_rapr
+from pixelis_agent.audit import (
+    CHANGES,
+    CONTROL,
+    Change,
+    Effect,
+    _alike,
+    audit,
+    causal_rapr,
+)
 from pixelis_agent.policies.base import Episode
 from pixelis_agent.policies.scripted import ScriptedPolicy, call_text
 from tests.agent.small import small_kwargs
@@ -34,7 +42,7 @@ def blind(episode: Episode) -> str:
 
 
 def run(policy: Any, count: int = 8) -> Any:
-    return audit(policy, "Pixelis-v0", range(count), env_kwargs=small_kwargs(), workers=0)
+    return audit(policy, "Pixelis-v0", indices=range(count), env_kwargs=small_kwargs(), workers=0)
 
 
 def test_an_answer_rests_on_the_operation_that_it_was_read_from() -> None:
@@ -47,11 +55,13 @@ def test_an_answer_rests_on_the_operation_that_it_was_read_from() -> None:
     assert shown["causal_rapr"] == pytest.approx(0.5)
     assert shown["low"] <= 0.5 <= shown["high"]
     assert {e.how for e in effects} == set(CHANGES)
+    assert not any(e.differs for e in effects if e.how == CONTROL)
 
 
 def test_nothing_moves_who_does_not_look() -> None:
     effects = run(ScriptedPolicy(blind))
     assert len(effects) == 8 * len(CHANGES)
+    assert {e.how for e in effects} == set(CHANGES)
     assert causal_rapr(effects)["causal_rapr"] == 0
 
 
@@ -79,6 +89,26 @@ def test_changes_leave_what_they_are_given() -> None:
     assert removed["text"] == ""
     assert seen["images"] == [image]
     assert re.match("e1 view:", seen["text"])
+
+
+def test_another_result_comes_under_the_own_id_and_is_another() -> None:
+    image = Image.new("RGB", (8, 6), (250, 0, 0))
+    seen = {"text": 'e1 text_lines: "A"', "images": [image]}
+    other = {"text": 'e3 text_lines: "B" beside e2', "images": []}
+    shown = Change(1, "read_text", "shuffled", other).apply(seen)
+    assert shown == {"text": 'e1 text_lines: "B" beside e2', "images": []}
+    assert _alike(seen, {"text": 'e4 text_lines: "A"', "images": [image.copy()]})
+    assert not _alike(seen, {"text": 'e4 text_lines: "A"', "images": []})
+    assert not _alike(seen, {**other, "images": [image]})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differs"),
+    [("3.2", "3.20", False), ("A", "a", False), ("A", "B", True), ("3", None, True)],
+)
+def test_an_answer_written_otherwise_is_the_same(one: str, other: Any, differs: bool) -> None:
+    effect = Effect(0, 1, "zoom", "blank", one, other, 1.0, 1.0)
+    assert effect.differs == differs
 
 
 def test_no_intervention_has_no_share() -> None:

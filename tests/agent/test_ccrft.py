@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 
 from pixelis_agent import training
 from pixelis_agent.ccrft import train
-from pixelis_agent.config import CCRFTConfig
+from pixelis_agent.config import CCRFTConfig, CuriosityConfig
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.training import LastGood, read_metrics
+from tests.agent.small import small_kwargs
 
 SMALL = CCRFTConfig(
     model=TINY,
@@ -26,12 +28,14 @@ SMALL = CCRFTConfig(
     iterations=2,
     tasks=2,
     group=2,
-    redraws=0,
+    redraws=1,
     micro_batch=2,
     max_tokens=96,
     workers=1,
     batch=4,
     checkpoint_every=1,
+    evaluate_episodes=2,
+    curiosity=CuriosityConfig(warm_up=0),
 )
 TIMES = {"seconds", "sampling_seconds", "tokens_per_second"}
 
@@ -52,10 +56,12 @@ def test_it_learns_and_continues_bit_for_bit(
     whole = replace(SMALL, out=tmp_path / "whole")
     train(whole)
     rows = rows_of(whole.out)
-    assert [row["step"] for row in rows] == [1, 2]
+    assert [row["step"] for row in rows] == [1, 2, 2]  # the last is the evaluation's
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-5)  # at its anchor
-    assert rows[-1]["kl"] > 0
+    assert rows[1]["kl"] > 0
     assert rows[0]["grad_norm"] > 0
+    assert rows[0]["reward_curiosity"] > 0
+    assert 0 <= rows[-1]["held_out_score"] <= 1
 
     when = {"step": 0}
     write = training.Log.write
@@ -87,14 +93,23 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     options = ["--model", TINY, "--out", str(tmp_path / "two"), "--types", "text_read"]
     options += ["--tools", "oracle", "--iterations", "2", "--tasks", "2", "--group", "2"]
-    options += ["--redraws", "0", "--micro-batch", "2", "--max-tokens", "96", "--workers", "1"]
-    options += ["--batch", "4"]
+    options += ["--redraws", "1", "--micro-batch", "2", "--max-tokens", "96", "--workers", "1"]
+    options += ["--batch", "4", "--evaluate-episodes", "2", "--curiosity.warm-up", "0"]
     command = [sys.executable, *launch, "-m", "pixelis_agent.cli", "ccrft", *options]
     subprocess.run(command, check=True, timeout=500)
     for row, twin in zip(rows_of(tmp_path / "one"), rows_of(tmp_path / "two"), strict=True):
         assert row.keys() == twin.keys()
         for key, value in row.items():
-            assert value == pytest.approx(twin[key], rel=0.02, abs=1e-3), key
+            assert value == pytest.approx(twin[key], rel=0.02, abs=1e-5), key
+
+
+def test_a_source_without_held_out_tasks_is_refused(tmp_path: Path) -> None:
+    gym.register("Small-v0", "pixelis_env.env:PixelisEnv", kwargs=small_kwargs())
+    try:
+        with pytest.raises(ValueError, match="none is held out"):
+            train(replace(SMALL, out=tmp_path, env="Small-v0", types=(), tools=None, workers=0))
+    finally:
+        gym.registry.pop("Small-v0")
 
 
 def test_an_adapter_is_trained_on_and_its_copy_is_the_anchor(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pixelis_agent.curiosity import (
     action_features,
     dynamics_inputs,
 )
+from pixelis_agent.rewards import normalised, pad_steps
 from pixelis_env.actions import (
     OPS,
     Action,
@@ -109,6 +110,40 @@ def test_noise_stops_paying_and_novelty_still_pays() -> None:
     assert known < 0.05
     assert new > 5 * known
     assert new > 2 * noisy
+
+
+def test_noise_stops_counting_in_the_advantages_as_shipped() -> None:
+    """What reaches the gradient, by the shipped settings: one operation of three returns noise.
+
+    Its pay is far above the others' once those are known. Normalised in its group whatever its
+    size, it would stay there; measured by what was paid at the most, it falls.
+    """
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    config = CuriosityConfig()
+    size, groups = 128, torch.arange(8).repeat_interleave(4)
+    shown = torch.randn(4, size, generator=generator)
+    curiosity, ours, plain = Curiosity(size, config), [], []
+    for _ in range(100):
+        seen = shown.expand(len(groups), 4, size).clone()
+        seen[:, 2] = torch.randn(len(groups), size, generator=generator)
+        valid = [torch.ones(3, dtype=torch.bool)] * len(seen)
+        paid = pad_steps(curiosity.rewards(list(seen), [ACTIONS[:3]] * len(seen), valid))
+        ours.append(float(normalised(paid, groups, least=curiosity.spread)[:, 1].mean()))
+        plain.append(float(normalised(paid, groups)[:, 1].mean()))
+    assert sum(ours[-50:]) / 50 < 0.2 * max(ours)
+    assert sum(plain[-50:]) / 50 > 0.5 * max(plain)
+
+
+def test_a_number_that_is_no_coordinate_spoils_nothing() -> None:
+    torch.manual_seed(0)
+    curiosity = Curiosity(6, CuriosityConfig(warm_up=0))
+    seen, actions, valid = episodes(0)
+    wild = [Zoom(box=(0, 0, 1e300, 1e30)), *ACTIONS[1:3]]
+    curiosity.rewards(seen, [wild, *actions[1:]], [torch.tensor([False, True, True]), *valid[1:]])
+    paid = torch.stack(curiosity.rewards(*episodes(1)))
+    assert paid.isfinite().all()
+    assert (paid > 0).any()
 
 
 @given(values=st.lists(st.floats(0, 50, width=32), min_size=2, max_size=30))

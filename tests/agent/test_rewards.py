@@ -75,11 +75,10 @@ def test_equal_scores_are_silent_and_pay_nothing(scores: Any) -> None:
 def test_a_step_has_its_own_credit_and_its_share_of_the_task(
     rewards: Any, lengths: list[int], scores: Any
 ) -> None:
-    components = {"task": torch.from_numpy(scores), "curiosity": cut(rewards, lengths)}
+    task = normalised(torch.from_numpy(scores), GROUPS)
+    own = normalised(cut(rewards, lengths), GROUPS)
     weights = {"task": 1.0, "curiosity": 0.3}
-    out = advantages(components, GROUPS, weights)
-    task = normalised(components["task"], GROUPS)
-    own = normalised(components["curiosity"], GROUPS)
+    out = advantages({"task": task, "curiosity": own}, weights, torch.tensor(lengths))
     for row, length in enumerate(lengths):
         torch.testing.assert_close(out[row, :length], task[row] + 0.3 * own[row, :length])
         assert (out[row, length:] == 0).all()
@@ -91,11 +90,32 @@ def test_a_step_has_its_own_credit_and_its_share_of_the_task(
     torch.testing.assert_close(tokens[:, [1, 3, 4]], padded[:, :3])
 
 
-def test_missing_weights_and_steps_are_named() -> None:
+def test_a_missing_weight_and_an_infinite_reward_are_named() -> None:
     with pytest.raises(ValueError, match="coherence"):
-        advantages({"coherence": torch.zeros(2, 3)}, torch.zeros(2), {})
-    with pytest.raises(ValueError, match="steps"):
-        advantages({"task": torch.zeros(2)}, torch.zeros(2), {"task": 1.0})
+        advantages({"coherence": torch.zeros(2, 3)}, {}, torch.tensor([3, 1]))
+    with pytest.raises(ValueError, match="infinite"):
+        normalised(torch.tensor([1.0, math.inf]), torch.zeros(2))
+
+
+@given(rewards=REWARDS, lengths=LENGTHS)
+def test_an_answer_is_paid_by_the_task_and_its_cost_alone(rewards: Any, lengths: list[int]) -> None:
+    """Operations that pay more than nothing do not make the answers after them look bad."""
+    paid = cut(np.abs(rewards) + 1, lengths)
+    last = torch.arange(paid.shape[1]) == torch.tensor(lengths)[:, None] - 1
+    out = normalised(paid.masked_fill(last, torch.nan), GROUPS)
+    assert (out[last] == 0).all()
+
+
+@given(rewards=REWARDS, lengths=LENGTHS, factor=st.floats(0.01, 1))
+def test_what_has_become_small_stays_small(rewards: Any, lengths: list[int], factor: float) -> None:
+    padded = cut(rewards, lengths)
+    spreads = [m[~m.isnan()].std() for m in (padded[g == GROUPS] for g in (0, 1))]
+    assume(all(float(spread) > 0.05 for spread in spreads))
+    least = float(max(spreads))
+    first = normalised(padded, GROUPS, least=least)
+    assert first.abs().sum() > 0
+    later = normalised(padded * factor, GROUPS, least=least)
+    torch.testing.assert_close(later, first * factor, atol=1e-3, rtol=1e-3)
 
 
 def steps_of(*kinds: str) -> list[Step]:
@@ -121,16 +141,21 @@ def test_only_long_chains_and_failures_cost(kinds: list[str]) -> None:
 
 
 def test_a_dead_reward_is_seen_and_a_live_one_is_not() -> None:
+    """Dead is what is the same within each group, be it different from group to group."""
     watch, weights = Watch(3), {"dead": 1.0, "live": 1.0, "off": 0.0}
+    groups = torch.tensor([0, 0, 1, 1])
     generator = torch.Generator().manual_seed(0)
     for turn in range(5):
-        rewards = {
-            "dead": torch.full((4,), 0.7),
+        paid = {
+            "dead": torch.tensor([0.7, 0.7, 0.1, 0.1]),
             "live": torch.rand(4, generator=generator),
             "off": torch.zeros(4),
         }
+        rewards = {name: normalised(values, groups) for name, values in paid.items()}
         if turn == 2:
-            with pytest.warns(UserWarning, match="'dead' was constant for 3 iterations"):
+            with pytest.warns(
+                UserWarning, match="'dead' was constant in every group for 3 iterations"
+            ):
                 assert watch.look(rewards, weights) == ["dead"]
         else:
             assert watch.look(rewards, weights) == (["dead"] if turn > 2 else [])
@@ -191,6 +216,16 @@ def test_moments_are_those_of_numpy(values: list[float]) -> None:
     assert later.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-6)
 
 
+@given(values=st.lists(st.floats(-1, 1), max_size=4), bad=st.sampled_from([math.nan, math.inf]))
+def test_moments_refuse_what_would_spoil_them(values: list[float], bad: float) -> None:
+    moments = Moments()
+    moments.add(values)
+    before = moments.state_dict()
+    with pytest.raises(ValueError, match="no finite number"):
+        moments.add([bad])
+    assert moments.state_dict() == before
+
+
 KL = st.floats(0, 5)
 
 
@@ -198,16 +233,19 @@ KL = st.floats(0, 5)
 def test_the_controller_stays_in_bounds_and_moves_the_right_way(path: list[float]) -> None:
     bounds = Corridor(least=0.01, most=1.0, beta=0.1)
     controller = CorridorController(bounds)
-    for value in path:
+    for number, value in enumerate(path):
         before = controller.beta
+        arrived = max(path[: number + 1]) >= bounds.low
         verdict = controller.update(value)
         assert bounds.least <= controller.beta <= bounds.most
         if bounds.low <= value <= bounds.high:
             assert controller.beta == before
         elif value > bounds.high:
             assert controller.beta >= before
-        else:
+        elif arrived:
             assert controller.beta <= before
+        else:  # the way there from the anchor
+            assert controller.beta == before
         assert (verdict is Verdict.KEEP) == (value <= bounds.limit)
 
 
