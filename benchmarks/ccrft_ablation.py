@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from common import Table, mean_interval, save
-from study import Study, table
+from common import Table, save, with_interval
+from study import Rows, Study, table
 
 from pixelis_agent.demo import trained_types
 from pixelis_agent.models.load import TINY
@@ -27,6 +27,8 @@ ARMS = {
     "full": (),
     "full without anchor": ("--no-anchor",),
 }
+
+LEVELS = ("level 1", "level 2")
 
 MEASURES = {
     "score": "score",
@@ -53,14 +55,12 @@ def main() -> int:
     train = ["ccrft", "--iterations", str(args.iterations), "--workers", "1", *types]
     train += ["--tools", "oracle"]
     play = ["eval", "--episodes", str(args.episodes), *one, *types]
-    plays = {f"level {level}": [*play, "--level", str(level)] for level in (1, 2)}
+    plays = {name: [*play, "--level", name.removeprefix("level ")] for name in LEVELS}
     plays["audit"] = ["audit", "--episodes", str(args.audited), *one, *types]
     study = Study(args.runs, args.model, train, plays, args.seeds, args.jobs)
     results = study.results(ARMS)
-    tables = [
-        table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES)
-        for name in ("level 1", "level 2")
-    ]
+    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in LEVELS]
+    tables += [gains(f"Score over that of its start, {name}", results[name]) for name in LEVELS]
     audits = {
         arm: {seed: row["all"]["all"] for seed, row in own.items()}
         for arm, own in results["audit"].items()
@@ -74,11 +74,21 @@ def main() -> int:
     inside = Table("Divergence from the start", ["arm", "iterations in 0.10-0.20 after warm-up"])
     for arm, runs in paths.items():
         shares = [sum(0.1 <= kl <= 0.2 for kl in path) / max(len(path), 1) for path in runs]
-        mean, low, high = mean_interval(shares)
-        inside.rows.append([arm, f"{mean:.2f} [{low:.2f}, {high:.2f}]"])
+        inside.rows.append([arm, with_interval(shares, 2)])
     raw = {"results": results, "divergence": paths}
     save("ccrft_ablation", list(range(args.seeds)), [*tables, inside], raw)
     return 0
+
+
+def gains(title: str, rows: Rows) -> Table:
+    """How much more each arm scores than its start, as a share of the start's score."""
+    (start,) = rows["SFT"].values()
+    made = Table(title, ["arm", "gain"])
+    for arm, own in rows.items():
+        if arm != "SFT":
+            shares = [row["score"] / start["score"] - 1 for row in own.values()]
+            made.rows.append([arm, with_interval(shares)])
+    return made
 
 
 def _divergences(run: Path) -> list[float]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import Table, mean_interval
+from common import Table, with_interval
 
 from pixelis_agent.tally import as_text
 
@@ -89,8 +89,7 @@ def cell(rows: Mapping[int, Mapping[str, Any]], key: str) -> str:
     if len(values) == 1:
         (row,) = rows.values()
         return as_text(row[key], row.get(f"{key}_ci95"))
-    mean, low, high = mean_interval(values)
-    return as_text(mean, (low, high))
+    return with_interval(values)
 
 
 def table(title: str, rows: Rows, measures: Mapping[str, str]) -> Table:

@@ -177,7 +177,7 @@ def refine(out: Path) -> list[dict[str, Any]]:
     from rich.table import Table
 
     from pixelis_agent.ccrft import train
-    from pixelis_agent.config import CCRFTConfig
+    from pixelis_agent.config import CCRFTConfig, CuriosityConfig
     from pixelis_agent.evaluate import show
     from pixelis_agent.training import read_metrics
 
@@ -193,6 +193,7 @@ def refine(out: Path) -> list[dict[str, Any]]:
             tasks=REFINED_TASKS,
             group=REFINED_GROUP,
             redraws=0,
+            curiosity=CuriosityConfig(warm_up=1),
         )
     )
     rows = read_metrics(result / "metrics.jsonl")
