@@ -17,7 +17,6 @@ together, the control shows how often that alone changes an answer.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,20 +25,21 @@ from typing import Any
 
 from PIL import Image
 
-from pixelis_agent.collect import AsyncPolicy, Collector, Finished
+from pixelis_agent.collect import AsyncPolicy, Collector, Finished, envs_for
 from pixelis_agent.config import AuditConfig
-from pixelis_agent.evaluate import EvalConfig, env_arguments, make_policy
+from pixelis_agent.evaluate import EvalConfig, env_arguments, make_policy, show
 from pixelis_agent.flight import episode_seed
+from pixelis_agent.images import picture_key
 from pixelis_agent.policies.base import Episode, Policy, Turn
 from pixelis_agent.splits import evaluation_indices
-from pixelis_env.evidence import ToolError
+from pixelis_agent.tally import as_text
+from pixelis_env.describe import OWN_ID
 from pixelis_env.metrics.interval import ratio_interval
-from pixelis_env.trace import Step
+from pixelis_env.trace import final_answer
 
 CONTROL = "unchanged"
 CHANGES = ("blank", "shuffled", "removed", CONTROL)
 GREY = 128
-_OWN_ID = re.compile(r"^e\d+(?= )")
 
 Observation = dict[str, Any]
 
@@ -66,8 +66,8 @@ class Change:
             return observation
         if self.other is not None:
             # Under its own id: a name of evidence that does not exist would be another change.
-            own = _OWN_ID.match(observation["text"])
-            text = _OWN_ID.sub(own[0], self.other["text"]) if own else self.other["text"]
+            own = OWN_ID.match(observation["text"])
+            text = OWN_ID.sub(own[0], self.other["text"]) if own else self.other["text"]
             return {**self.other, "text": text}
         if self.how == "removed":
             return {**observation, "text": "", "images": [], "times": [], "regions": []}
@@ -150,7 +150,7 @@ def audit(
     Raises:
         ValueError: An episode went another way before its change: the policy plays by chance.
     """
-    each = -(-batch // max(workers, 1)) + (workers > 0)
+    each = envs_for(batch, workers)
     with Collector(env_id, env_kwargs, workers=workers, envs_per_worker=each) as collector:
         if indices is None:
             indices = evaluation_indices(seed, episodes, collector.size)
@@ -177,15 +177,15 @@ def _plan(played: dict[int, Finished]) -> dict[int, list[Change]]:
     shown: dict[str, list[tuple[int, Observation]]] = defaultdict(list)
     for index, finished in sorted(played.items()):
         for number, step in enumerate(finished.steps, start=1):
-            if _valid(step):
+            if step.valid:
                 shown[step.action.op].append((index, finished.episode.observations[number]))
     plan: dict[int, list[Change]] = {}
     for index, finished in sorted(played.items()):
-        if _answer(finished) is None:
+        if final_answer(finished.steps) is None:
             continue
         plan[index] = []
         for number, step in enumerate(finished.steps, start=1):
-            if not _valid(step):
+            if not step.valid:
                 continue
             for how in CHANGES:
                 change = Change(number, step.action.op, how)
@@ -215,21 +215,17 @@ def _effect(before: Finished, after: Finished, change: Change) -> Effect:
         step=change.step,
         op=change.op,
         how=change.how,
-        answer=_answer(before),
-        changed=_answer(after),
+        answer=final_answer(before.steps),
+        changed=final_answer(after.steps),
         score=before.score,
         changed_score=after.score,
     )
 
 
-def _valid(step: Step) -> bool:
-    return step.evidence is not None and not isinstance(step.evidence, ToolError)
-
-
 def _alike(one: Observation, other: Observation) -> bool:
     """Whether two results say and show the same, whatever their ids."""
-    texts = [_OWN_ID.sub("", seen["text"]) for seen in (one, other)]
-    shown = [[(image.size, image.tobytes()) for image in seen["images"]] for seen in (one, other)]
+    texts = [OWN_ID.sub("", seen["text"]) for seen in (one, other)]
+    shown = [[picture_key(image) for image in seen["images"]] for seen in (one, other)]
     return texts[0] == texts[1] and shown[0] == shown[1]
 
 
@@ -242,13 +238,7 @@ def _meaning(answer: str | None) -> str | float | None:
         return " ".join(answer.casefold().split())
 
 
-def _answer(finished: Finished) -> str | None:
-    """What was answered; None without an answer."""
-    last = finished.steps[-1]
-    return last.action.text if last.action.op == "answer" else None
-
-
-def causal_rapr(effects: Sequence[Effect]) -> dict[str, float | int | None]:
+def causal_rapr(effects: Sequence[Effect]) -> dict[str, Any]:
     """The share of answers that differ, with its 95 % interval over episodes.
 
     Args:
@@ -271,7 +261,6 @@ def causal_rapr(effects: Sequence[Effect]) -> dict[str, float | int | None]:
 def run(config: AuditConfig) -> dict[str, Any]:
     """Audits as `config` says, prints the table, and returns the figures."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     policy = make_policy(EvalConfig(config.policy, max_tokens=config.max_tokens))
@@ -296,16 +285,13 @@ def run(config: AuditConfig) -> dict[str, Any]:
         parts = {how: causal_rapr([e for e in own if e.how == how]) for how in CHANGES}
         parts["all"] = causal_rapr([e for e in own if e.how != CONTROL])
         figures[op] = parts
-        table.add_row(op, *(_cell(part) for part in parts.values()))
-    Console().print(table)
+        table.add_row(
+            op,
+            *(as_text(p["causal_rapr"], (p["low"], p["high"]), digits=2) for p in parts.values()),
+        )
+    show(table)
     if config.out is not None:
         config.out.mkdir(parents=True, exist_ok=True)
         whole = {"figures": figures, "effects": [asdict(effect) for effect in effects]}
         (Path(config.out) / "audit.json").write_text(json.dumps(whole, indent=1) + "\n")
     return figures
-
-
-def _cell(part: dict[str, Any]) -> str:
-    if part["causal_rapr"] is None:
-        return "–"
-    return "{causal_rapr:.2f} [{low:.2f}, {high:.2f}]".format(**part)

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from pixelis_agent.coherence import Coherence
-from pixelis_agent.collect import Collector
+from pixelis_agent.collect import Collector, envs_for
 from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.corridor import CorridorController, Verdict
 from pixelis_agent.curiosity import Curiosity
@@ -54,6 +54,7 @@ from pixelis_agent.training import (
     Checkpoints,
     LastGood,
     Log,
+    keep_best,
     learning_curve,
     make_optimizer,
     one_thread,
@@ -96,7 +97,6 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
         ValueError: A setting is out of range, or the tasks have no known answers.
     """
     from accelerate import Accelerator
-    from accelerate.utils import broadcast_object_list
 
     one_thread()
     accelerator = Accelerator(
@@ -150,7 +150,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     )
     log = Log(out, config.iterations, progress.step, on=is_main)
     env_kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
-    each = -(-config.batch // max(config.workers, 1)) + 1
+    each = envs_for(config.batch, config.workers)
 
     # 3. The loop.
     with Collector(
@@ -258,14 +258,13 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             done = progress.step == config.iterations
             due = config.evaluate_every and progress.step % config.evaluate_every == 0
             if config.evaluate_episodes and (due or done):
-                score = 0.0
-                if is_main:
-                    score = _held_out_score(player, config, env_kwargs)
-                    log.write(progress.step, {"held_out_score": score}, ("held_out_score",))
-                    if score > progress.best_score:
-                        save_model(model, processor, out / "model")
-                (score,) = broadcast_object_list([score])
-                progress.best_score = max(score, progress.best_score)
+                keep_best(
+                    lambda: _held_out_score(player, config, env_kwargs),
+                    lambda: save_model(model, processor, out / "model"),
+                    progress,
+                    log,
+                    on=is_main,
+                )
             if is_main and (done or progress.step % config.checkpoint_every == 0):
                 checkpoints.save(progress)
     if is_main and not config.evaluate_episodes:

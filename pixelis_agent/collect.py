@@ -8,6 +8,7 @@ episodes are yielded does.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
@@ -107,6 +108,11 @@ class Finished:
     def n_tokens(self) -> int:
         """Tokens that the policy wrote."""
         return sum(turn.n_tokens for turn in self.episode.turns)
+
+
+def envs_for(batch: int, workers: int) -> int:
+    """Environments of each worker for a batch: one more than it needs makes the next task."""
+    return math.ceil(batch / max(workers, 1)) + (workers > 0)
 
 
 class Collector:

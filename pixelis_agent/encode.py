@@ -9,7 +9,6 @@ The id of a new piece of evidence is left out: the same result twice is the same
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
@@ -17,10 +16,9 @@ from torch.nn.functional import normalize
 
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
+from pixelis_env.describe import OWN_ID
 
 Tensor = torch.Tensor
-
-_OWN_ID = re.compile(r"^e\d+ ")
 
 
 class ObservationEncoder:
@@ -62,7 +60,7 @@ class ObservationEncoder:
         """
         words = torch.zeros(self._words.shape[1])
         tokens = self._processor.tokenizer.encode(
-            _OWN_ID.sub("", observation["text"]), add_special_tokens=False
+            OWN_ID.sub("", observation["text"]), add_special_tokens=False
         )
         if tokens:
             given = torch.tensor(tokens, device=self._embeddings.weight.device)

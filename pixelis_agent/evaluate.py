@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections import defaultdict
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixelis_agent.collect import AsyncPolicy, Collector
+from pixelis_agent.collect import AsyncPolicy, Collector, envs_for
 from pixelis_agent.policies.base import Policy
 from pixelis_agent.splits import evaluation_indices
 from pixelis_agent.tally import COLUMNS, Row, Summary, Tally, as_cells
@@ -173,8 +172,7 @@ def evaluate(
     kwargs = dict(env_kwargs or {})
     whole, by_type = Tally(), defaultdict[str, Tally](Tally)
     traces = None if out is None else _clear(out / "traces")
-    # One environment more than the batch needs in each worker: it makes the next task.
-    each = math.ceil(batch / max(workers, 1)) + (workers > 0)
+    each = envs_for(batch, workers)
     with ExitStack() as stack:
         collector = stack.enter_context(
             Collector(env_id, kwargs, workers=workers, envs_per_worker=each)

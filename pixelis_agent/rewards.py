@@ -28,10 +28,7 @@ COMPONENTS = ("task", "curiosity", "coherence", "efficiency")
 
 def valid_steps(steps: Sequence[Step]) -> Tensor:
     """Which steps were carried out and returned evidence: bool (S,). The answer is none."""
-    return torch.tensor(
-        [s.evidence is not None and not isinstance(s.evidence, ToolError) for s in steps],
-        dtype=torch.bool,
-    )
+    return torch.tensor([step.valid for step in steps], dtype=torch.bool)
 
 
 def operations(steps: Sequence[Step]) -> Tensor:

@@ -34,6 +34,7 @@ from pixelis_agent.spans import LABEL_WEIGHTS, Label
 from pixelis_agent.training import (
     Checkpoints,
     Log,
+    keep_best,
     learning_curve,
     make_optimizer,
     one_thread,
@@ -62,6 +63,9 @@ class Objective(nn.Module):
         numbers: Compute the loss "number" of the arguments' numbers too.
     """
 
+    _values: Tensor
+    _number_ids: Tensor
+
     def __init__(
         self, model: Any, processor: Processor, heads: Heads | None, *, numbers: bool = False
     ) -> None:
@@ -69,7 +73,13 @@ class Objective(nn.Module):
         self.model = model
         self.heads = heads
         self._processor = processor
-        self._numbers = processor.numbers() if numbers else {}
+        # The value of every token that is a number, NaN for the others.
+        values = torch.full((len(processor.tokenizer),), torch.nan)
+        for token, value in processor.numbers().items() if numbers else ():
+            values[token] = value
+        self._numbers = numbers
+        self.register_buffer("_values", values, persistent=False)
+        self.register_buffer("_number_ids", values.isnan().logical_not().nonzero()[:, 0], False)
 
     def forward(
         self, batch: Batch, weights: Tensor, total: float, targets: HeadTargets | None
@@ -89,14 +99,10 @@ class Objective(nn.Module):
         log_probs = scores.gather(-1, written[:, None])[:, 0]
         losses = {"imitation": imitation_loss(log_probs, weight, total)}
         if self._numbers:
-            ids, values = (
-                torch.tensor(part, device=scores.device)
-                for part in (list(self._numbers), list(self._numbers.values()))
-            )
-            meant = (batch.labels[:, 1:][counted] == int(Label.ARGUMENT)) & torch.isin(written, ids)
-            said = torch.tensor([self._numbers[k] for k in written[meant].tolist()]).to(values)
+            ids, said = self._number_ids, self._values[written]
+            meant = (batch.labels[:, 1:][counted] == int(Label.ARGUMENT)) & ~said.isnan()
             losses["number"] = number_loss(
-                scores[meant][:, ids], values, said, weight[meant], total
+                scores[meant][:, ids], self._values[ids], said[meant], weight[meant], total
             )
         if self.heads is not None and targets is not None:
             # Coordinates and overlaps need all their digits, whatever the model computes in.
@@ -116,7 +122,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
         ValueError: The corpora do not fill one batch, or a setting does not fit.
     """
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+    from accelerate.utils import DistributedDataParallelKwargs
 
     one_thread()
     # A head without a target in a process' share of the step takes no part in its backward pass.
@@ -209,16 +215,14 @@ def train(config: SFTConfig) -> dict[str, Any]:
         done = progress.step == len(steps)
         due = config.evaluate_every and progress.step % config.evaluate_every == 0
         if config.evaluate_episodes and (due or done):
-            score = 0.0
-            if is_main:
-                score = held_out_score(model, processor, examples, config)
-                log.write(progress.step, {"held_out_score": score}, ("held_out_score",))
-                if score > progress.best_score:
-                    save_model(model, processor, out / "model")
-            (score,) = broadcast_object_list([score])
-            better = score > progress.best_score
+            better = keep_best(
+                lambda: held_out_score(model, processor, examples, config),
+                lambda: save_model(model, processor, out / "model"),
+                progress,
+                log,
+                on=is_main,
+            )
             progress.worse_in_a_row = 0 if better else progress.worse_in_a_row + 1
-            progress.best_score = max(score, progress.best_score)
         if is_main and (done or progress.step % config.checkpoint_every == 0):
             checkpoints.save(progress)
     if is_main and not config.evaluate_episodes:

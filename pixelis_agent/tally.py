@@ -11,6 +11,7 @@ from pixelis_agent.collect import Finished
 from pixelis_env.metrics.interval import ratio_interval
 from pixelis_env.metrics.pointing import Aim
 from pixelis_env.metrics.process import ProcessMetrics, chain_match
+from pixelis_env.trace import final_answer
 
 SOLVED = 0.9
 """The score from which an episode counts as solved."""
@@ -88,8 +89,6 @@ class Row:
     @classmethod
     def of(cls, finished: Finished) -> Row:
         """The row of a finished episode."""
-        last = finished.steps[-1]
-        answered = last.evidence is None and last.action.op == "answer"
         chains = [chain for chain in finished.oracle_ops if chain]
         rollout = finished.episode.rollout
         return cls(
@@ -97,7 +96,7 @@ class Row:
             task_id=finished.task_id,
             task_type=finished.task_type,
             score=finished.score,
-            answer=last.action.text if answered else None,  # type: ignore[union-attr]
+            answer=final_answer(finished.steps),
             steps=len(finished.steps),
             op_match=max((chain_match(finished.steps, c) for c in chains), default=None),
             aims=finished.aims,

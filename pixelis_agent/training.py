@@ -8,10 +8,10 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -188,6 +188,42 @@ def _state(part: Any) -> Any:
         return part.state_dict()
     trained = {name for name, parameter in part.named_parameters() if parameter.requires_grad}
     return {name: value for name, value in part.state_dict().items() if name in trained}
+
+
+class Judged(Protocol):
+    """Where a run stands; `best_score` is that of the model that was kept."""
+
+    step: int
+    best_score: float
+
+
+def keep_best(
+    play: Callable[[], float], save: Callable[[], None], progress: Judged, log: Log, *, on: bool
+) -> bool:
+    """Plays held-out tasks and keeps the model if it is the best so far.
+
+    Args:
+        play: Gives the score; called in one process.
+        save: Keeps the model; called in the same.
+        progress: Of the run.
+        log: Of the run.
+        on: This process plays.
+
+    Returns:
+        Whether it is, in every process.
+    """
+    from accelerate.utils import broadcast_object_list
+
+    score = 0.0
+    if on:
+        score = play()
+        log.write(progress.step, {"held_out_score": score}, ("held_out_score",))
+        if score > progress.best_score:
+            save()
+    (score,) = broadcast_object_list([score])
+    better = score > progress.best_score
+    progress.best_score = max(score, progress.best_score)
+    return better
 
 
 class LastGood:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pixelis_env.coordinates import Box, Frame, Region, box_from_source
 from pixelis_env.evidence import (
     Evidence,
@@ -15,6 +17,9 @@ from pixelis_env.evidence import (
     View,
 )
 from pixelis_env.workspace import Workspace
+
+OWN_ID = re.compile(r"^e\d+ ")
+"""What a description begins with."""
 
 
 def describe(workspace: Workspace, evidence_id: str, frame: Frame = "rel1000") -> str:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pixelis_env import __version__
 from pixelis_env.actions import Action, Malformed
-from pixelis_env.evidence import Evidence, canonical_json
+from pixelis_env.evidence import Evidence, ToolError, canonical_json
 
 MAX_BYTES = 64 * 1024 * 1024  # of a trace file
 MAX_STEPS = 10_000
@@ -41,6 +41,11 @@ class Step(_Record):
     action: Annotated[Union[Action, Malformed], Field(discriminator="op")]
     evidence: Evidence | None
     reward_terms: dict[str, float]
+
+    @property
+    def valid(self) -> bool:
+        """Whether it is an operation that was carried out."""
+        return self.evidence is not None and not isinstance(self.evidence, ToolError)
 
 
 # A backend is named, with plain options, by words that cannot be a path or a hub id.
@@ -119,7 +124,7 @@ class Trace(_Record):
     @classmethod
     def build(cls, header: Header, steps: Sequence[Step], score: float | None) -> Trace:
         """The trace of these steps, chained."""
-        answer = _answer(steps)
+        answer = final_answer(steps)
         chain = _chain(header, steps, answer, score)
         return cls(header=header, steps=tuple(steps), answer=answer, score=score, chain=chain)
 
@@ -166,7 +171,7 @@ class Trace(_Record):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "its start"
             raise TraceError(f"{name} is no valid trace: at {where}: {first['msg']}") from None
-        expected = _chain(trace.header, trace.steps, _answer(trace.steps), trace.score)
+        expected = _chain(trace.header, trace.steps, final_answer(trace.steps), trace.score)
         if len(trace.chain) != len(expected):
             raise TraceError(f"{name} has {len(trace.chain)} links, not {len(expected)}")
         for number, (found, wanted) in enumerate(zip(trace.chain, expected, strict=True)):
@@ -176,7 +181,7 @@ class Trace(_Record):
                 raise TraceError(
                     f"{name} was changed after it was written: {what} breaks the chain"
                 )
-        if trace.answer != _answer(trace.steps):
+        if trace.answer != final_answer(trace.steps):
             raise TraceError(f"{name} was changed: its answer is not that of its last step")
         return trace
 
@@ -215,7 +220,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _answer(steps: Sequence[Step]) -> str | None:
+def final_answer(steps: Sequence[Step]) -> str | None:
     """The answer that ended an episode. One that was refused is a ToolError like any other."""
     last = steps[-1] if steps else None
     stands = last is not None and last.action.op == "answer" and last.evidence is None

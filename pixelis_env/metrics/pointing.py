@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pixelis_env.actions import ReadText, Segment, Zoom
 from pixelis_env.coordinates import Box, Point, box_to_source, point_to_source
-from pixelis_env.evidence import ToolError
 from pixelis_env.metrics.overlap import box_iou
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def aims(steps: Sequence[Step], workspace: Workspace, truth: Truth) -> tuple[Aim
         action = step.action
         if not isinstance(action, (Zoom, Segment, ReadText)):
             continue
-        if step.evidence is None or isinstance(step.evidence, ToolError):
+        if not step.valid:
             continue
         look = workspace.look(action.source, action.time)
         shown = {

@@ -11,12 +11,9 @@ operations that work on each other's evidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pixelis_env.evidence import ToolError
-
-if TYPE_CHECKING:
-    from pixelis_env.trace import Step
+from pixelis_env.trace import Step, final_answer
 
 
 def backing(steps: Sequence[Step]) -> set[int]:
@@ -24,12 +21,12 @@ def backing(steps: Sequence[Step]) -> set[int]:
 
     Empty where the episode has no answer.
     """
-    if not _answered(steps):
+    if final_answer(steps) is None:
         return set()
     inputs = {
         number: {name for name in _named(step) if name > 0}
         for number, step in enumerate(steps, start=1)
-        if _valid(step)
+        if step.valid
     }
     cited = {int(name[1:]) for name in steps[-1].action.evidence}  # type: ignore[union-attr]
     if cited - {0}:
@@ -68,7 +65,7 @@ def chain_match(steps: Sequence[Step], chain: Sequence[str]) -> float:
     if not chain:
         raise ValueError("the chain has no operation to be matched")
     row = [0] * (len(chain) + 1)
-    for op in (step.action.op for step in steps if _valid(step)):
+    for op in (step.action.op for step in steps if step.valid):
         above = row[:]
         for column, wanted in enumerate(chain, start=1):
             row[column] = (
@@ -88,9 +85,9 @@ class ProcessMetrics:
         """Adds one episode."""
         self._episodes += 1
         self._steps += len(steps)
-        self._operations += sum(_valid(step) for step in steps)
+        self._operations += sum(step.valid for step in steps)
         self._invalid += sum(isinstance(step.evidence, ToolError) for step in steps)
-        if _answered(steps):
+        if final_answer(steps) is not None:
             self._answers += 1
             self._backed += is_backed(steps)
             self._composed += is_composed(steps)
@@ -109,15 +106,6 @@ class ProcessMetrics:
             "invalid_rate": self._invalid / max(self._steps, 1),
             "answer_rate": self._answers / max(self._episodes, 1),
         }
-
-
-def _valid(step: Step) -> bool:
-    """Whether the step is an operation that was carried out."""
-    return step.evidence is not None and not isinstance(step.evidence, ToolError)
-
-
-def _answered(steps: Sequence[Step]) -> bool:
-    return bool(steps) and steps[-1].action.op == "answer" and steps[-1].evidence is None
 
 
 def _named(step: Step) -> set[int]:
