@@ -85,7 +85,7 @@ def anls(answer: str, gold: str) -> float:
 
 def tiou(answer: str, gold: str) -> float:
     """Temporal intersection over union of two ``start-end`` spans in seconds."""
-    predicted, truth = _span(answer), _span(gold)
+    predicted, truth = read_span(answer), read_span(gold)
     if predicted is None or truth is None:
         return 0.0
     return temporal_iou(predicted, truth)
@@ -127,8 +127,8 @@ def _number(token: str) -> float | None:
         return None
 
 
-def _span(text: str) -> tuple[float, float] | None:
-    """(start, end) of ``start-end``, or None where it is none or end <= start."""
+def read_span(text: str) -> tuple[float, float] | None:
+    """(start, end) in seconds of ``start-end``; None where it is none or end <= start."""
     match = _SPAN.fullmatch(text)
     if match is None:
         return None
@@ -161,7 +161,7 @@ def _other_text(_: Task, gold: str, rng: Generator) -> str:
 
 
 def _other_span(task: Task, gold: str, rng: Generator) -> str:
-    span = _span(gold)
+    span = read_span(gold)
     if span is None:
         raise ValueError(f"the right answer {gold!r} of task {task.id} is no start-end span")
     start, end = span

@@ -24,7 +24,7 @@ def backing(steps: Sequence[Step]) -> set[int]:
     if final_answer(steps) is None:
         return set()
     inputs = {
-        number: {name for name in _named(step) if name > 0}
+        number: {name for name in named_evidence(step) if name > 0}
         for number, step in enumerate(steps, start=1)
         if step.valid
     }
@@ -108,7 +108,7 @@ class ProcessMetrics:
         }
 
 
-def _named(step: Step) -> set[int]:
+def named_evidence(step: Step) -> set[int]:
     """The numbers of the evidence that a step's action works on."""
     action = step.action
     names = [getattr(action, "source", None), getattr(action, "target", None)]

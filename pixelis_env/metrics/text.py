@@ -26,9 +26,9 @@ def anls(predicted: str, golds: Sequence[str], threshold: float = 0.5) -> float:
     """
     from rapidfuzz.distance import Levenshtein
 
-    wanted = [_plain(gold) for gold in golds]
+    wanted = [plain(gold) for gold in golds]
     best = max(
-        (Levenshtein.normalized_similarity(_plain(predicted), gold) for gold in wanted),
+        (Levenshtein.normalized_similarity(plain(predicted), gold) for gold in wanted),
         default=0.0,
     )
     return best if best >= threshold else 0.0
@@ -45,5 +45,6 @@ def containment(wanted: str, text: str) -> float:
     return fuzz.partial_ratio(wanted, text) / 100
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text without case, surrounding space and runs of space."""
     return " ".join(text.lower().split())

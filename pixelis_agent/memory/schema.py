@@ -1,0 +1,85 @@
+"""The record of a memory: its tables, and how a file of them is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE queries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created REAL NOT NULL,
+    task_id TEXT NOT NULL,
+    task_type TEXT NOT NULL,
+    question TEXT NOT NULL,
+    media_digest TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    uses INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX queries_by_medium ON queries (media_digest);
+CREATE TABLE images (digest TEXT PRIMARY KEY, webp BLOB NOT NULL);
+CREATE TABLE query_images (
+    query INTEGER NOT NULL REFERENCES queries ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    image TEXT NOT NULL REFERENCES images,
+    PRIMARY KEY (query, place)
+);
+CREATE INDEX query_images_by_image ON query_images (image);
+CREATE TABLE traces (
+    query INTEGER NOT NULL REFERENCES queries ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    trace BLOB NOT NULL,
+    fidelity REAL NOT NULL,
+    weight REAL NOT NULL,
+    PRIMARY KEY (query, place)
+);
+CREATE TABLE votes (
+    query INTEGER PRIMARY KEY REFERENCES queries ON DELETE CASCADE,
+    answer TEXT,
+    confidence REAL NOT NULL,
+    margin REAL NOT NULL,
+    exemplar INTEGER,
+    ops TEXT NOT NULL
+);
+"""
+
+_MIGRATIONS: dict[int, str] = {}
+"""By version: what makes the next one of it."""
+
+
+class InvalidMemory(ValueError):
+    """A memory that cannot be opened or does not hold together; the message says what is wrong."""
+
+
+def open_record(path: Path) -> sqlite3.Connection:
+    """The database, with the newest schema; begun where there is none.
+
+    Raises:
+        InvalidMemory: The file is no memory, or one of a newer version.
+    """
+    db = sqlite3.connect(path, timeout=60, isolation_level=None)
+    try:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            db.execute(f"PRAGMA {setting}")
+        db.execute("BEGIN IMMEDIATE")
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise InvalidMemory(
+                f"{path} was written by a newer Pixelis (schema {version}; this one knows "
+                f"{VERSION}): update it"
+            )
+        steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, VERSION)]
+        for statement in filter(str.strip, "".join(steps).split(";")):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise InvalidMemory(f"{path} is no memory: {error}") from None
+    except InvalidMemory:
+        db.close()
+        raise
+    return db
