@@ -59,6 +59,11 @@ COMMANDS = {
         "pixelis_agent.config:AuditConfig",
         "pixelis_agent.audit:run",
     ),
+    "memory": Command(
+        "look after what an agent remembers",
+        "pixelis_agent.memory.command:MemoryConfig",
+        "pixelis_agent.memory.command:run",
+    ),
 }
 
 # What a user can mend: their input, a file that is not there, a package that is not installed.

@@ -18,6 +18,9 @@ LIVE_EPISODES = 96
 LIVE_EPOCHS = 5
 LIVE_TASKS = 32
 """Held-out tasks by which the live training is judged, before and after."""
+LIVE_STEPS, LIVE_TOKENS = 6, 96
+"""Steps of such a task and tokens of a turn: twice what a trained agent needs. What has not learned
+to end would go on to the limit."""
 
 REFINED_TYPE = "time_first"
 REFINED_ITERATIONS = 4
@@ -146,8 +149,8 @@ def learn(out: Path, console: Any) -> dict[str, Any]:
 
     def score(policy: str) -> float:
         report = evaluate(
-            make_policy(EvalConfig(policy)),
-            env_kwargs={"types": list(LIVE_TYPES)},
+            make_policy(EvalConfig(policy, max_tokens=LIVE_TOKENS)),
+            env_kwargs={"types": list(LIVE_TYPES), "max_steps": LIVE_STEPS},
             indices=VALIDATION[:LIVE_TASKS],
         )
         return report.summary.score or 0.0

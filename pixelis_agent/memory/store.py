@@ -23,7 +23,7 @@ from PIL import Image
 
 from pixelis_agent.cota.media import encoded, image_digest
 from pixelis_agent.memory.entries import Entry, Neighbour, Voted
-from pixelis_agent.memory.index import MemoryIndex, Vectors
+from pixelis_agent.memory.index import EXACT, MemoryIndex, Vectors
 from pixelis_agent.memory.schema import InvalidMemory, open_record
 from pixelis_env.trace import Trace
 
@@ -39,23 +39,33 @@ class Memory:
 
     Args:
         folder: Where it is.
-        encoder: The name of what makes the vectors: those of two encoders do not compare.
-        size: Numbers of a vector.
+        encoder: The name of what makes the vectors: those of two encoders do not compare. None:
+            that of the memory that is there.
+        size: Numbers of a vector; likewise.
         exact: Entries up to which the search is exact.
 
     Raises:
-        InvalidMemory: The folder holds the memory of another encoder, of a newer version, or none.
+        InvalidMemory: The folder holds the memory of another encoder, of a newer version, or none
+            where one must be there.
     """
 
     def __init__(
-        self, folder: str | Path, encoder: str, size: int, *, exact: int | None = None
+        self,
+        folder: str | Path,
+        encoder: str | None = None,
+        size: int | None = None,
+        *,
+        exact: int = EXACT,
     ) -> None:
         self.folder = Path(folder)
+        record = self.folder / "memory.sqlite"
+        if (encoder is None or size is None) and not record.is_file():
+            raise InvalidMemory(f"there is no memory in {self.folder}: {record.name} is missing")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._db = open_record(self.folder / "memory.sqlite")
-        self._check({"encoder": encoder, "size": str(size)})
-        self._size = size
-        self._index = MemoryIndex(size) if exact is None else MemoryIndex(size, exact)
+        self._db = open_record(record)
+        about = {"encoder": encoder, "size": None if size is None else str(size)}
+        self._size = int(self._check({k: v for k, v in about.items() if v is not None})["size"])
+        self._index = MemoryIndex(self._size, exact)
         self._index.load(self._saved)
         self._unsaved = 0
         self._writes_seen: int | None = None
@@ -324,7 +334,7 @@ class Memory:
             raise
         self._db.execute("COMMIT")
 
-    def _check(self, about: dict[str, str]) -> None:
+    def _check(self, about: dict[str, str]) -> dict[str, str]:
         """Compares what the memory is of with what it is opened as; a new one is of that."""
         known = dict(self._db.execute("SELECT name, value FROM about"))
         if not known:
@@ -338,6 +348,7 @@ class Memory:
                     "vectors of two encoders do not compare; open it with its own, or begin a "
                     "new one in another folder"
                 )
+        return known
 
     def _sync(self) -> None:
         """Brings the index up to what other processes wrote, or to the whole record at first."""

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pixelis_agent.cli import main
 from pixelis_agent.memory import Entry, HybridEncoder, InvalidMemory, Memory, Voted, WordLlamaWords
 from pixelis_agent.memory.index import MemoryIndex
 from pixelis_env.trace import Trace
@@ -152,6 +153,29 @@ def test_verify_finds_what_was_changed_behind_its_back(tmp_path: Path, traces: l
         assert all(
             any(word in line for line in wrong) for word in ("image", "trace", "another vector")
         )
+
+
+def test_the_command_looks_after_it(
+    tmp_path: Path, traces: list[Trace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "m", tmp_path / "m.jsonl"
+    assert main(["memory", "stats", str(folder)]) == 2
+    assert "there is no memory in" in capsys.readouterr().err
+    assert not folder.exists()
+    with Memory(folder, "e", SIZE) as memory:
+        for k in range(4):
+            memory.add(entry_of(k, traces), vector_of(k))
+    assert main(["memory", "prune", str(folder), "--keep", "3"]) == 0
+    assert main(["memory", "verify", str(folder)]) == 0
+    assert main(["memory", "export", str(folder), "--out", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 3
+    capsys.readouterr()
+    assert main(["memory", "stats", str(folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["entries"] == 3
+    with sqlite3.connect(folder / "memory.sqlite") as db:
+        db.execute("UPDATE traces SET trace = x'00'")
+    assert main(["memory", "verify", str(folder)]) == 2
+    assert "a trace of entry" in capsys.readouterr().err
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60), st.integers(1, 30))
