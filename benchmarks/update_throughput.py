@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from common import Table, median_range, save
 
-from pixelis_agent.ccrft import Policy, update
 from pixelis_agent.collect import Collector
 from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.losses import k3
@@ -35,6 +34,7 @@ from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import make_optimizer, one_thread
+from pixelis_agent.updates import TokenScorer, update
 
 RATE, BETA = 1e-4, 0.04
 WHO = ("ours", "TRL")
@@ -57,7 +57,7 @@ def our_step(rollouts: list[Rollout], micro: int) -> Callable[[], float]:
     config = CCRFTConfig(TINY, Path("unused"))
     loaded, anchor = load_with_anchor(TINY, Lora(16, 32))
     vision = VisionCache(loaded.model, loaded.processor)
-    policy = Policy(loaded.model, loaded.processor, 1.0)
+    policy = TokenScorer(loaded.model, loaded.processor, 1.0)
     optimizer = make_optimizer(policy, RATE, 0.0)
     parts = [rollouts[k : k + micro] for k in range(0, len(rollouts), micro)]
     gains = [_gains(len(part)) for part in parts]

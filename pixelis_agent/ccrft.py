@@ -11,17 +11,14 @@ bottom.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 from pixelis_agent.coherence import Coherence
 from pixelis_agent.collect import Collector, envs_for
@@ -30,12 +27,10 @@ from pixelis_agent.corridor import CorridorController, Verdict
 from pixelis_agent.curiosity import Curiosity
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments, evaluate
-from pixelis_agent.groups import Lived, figures, sample_groups
-from pixelis_agent.losses import importance_weights, k3, policy_loss
+from pixelis_agent.groups import figures, sample_groups
 from pixelis_agent.models.anchor import load_with_anchor
-from pixelis_agent.models.batch import Batch, base_model, make_batch, token_log_probs
+from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
-from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rewards import (
@@ -45,10 +40,8 @@ from pixelis_agent.rewards import (
     normalised,
     operations,
     pad_steps,
-    spread,
     valid_steps,
 )
-from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import VALIDATION
 from pixelis_agent.training import (
     Checkpoints,
@@ -60,6 +53,7 @@ from pixelis_agent.training import (
     one_thread,
     save_model,
 )
+from pixelis_agent.updates import TokenScorer, deal, divergence, improve, score
 
 Tensor = torch.Tensor
 
@@ -71,19 +65,6 @@ class Progress:
     step: int = 0
     task: int = 0
     best_score: float = -1.0
-
-
-class Policy(nn.Module):
-    """Log-probabilities of written tokens, as a module that data-parallel training can wrap."""
-
-    def __init__(self, model: Any, processor: Processor, temperature: float) -> None:
-        super().__init__()
-        self.model = model
-        self.processor, self._temperature = processor, temperature
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `token_log_probs`."""
-        return token_log_probs(self.model, self.processor, batch, temperature=self._temperature)
 
 
 def train(config: CCRFTConfig) -> dict[str, Any]:
@@ -130,7 +111,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     }
 
     # 2. The optimizer, and where the run stands.
-    policy = Policy(model, processor, config.temperature)
+    policy = TokenScorer(model, processor, config.temperature)
     optimizer = make_optimizer(policy, config.learning_rate, config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda k: learning_curve(k, config.iterations)
@@ -200,16 +181,17 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             # c. How far the policy is from where it began, and what that means for the update.
             # What sampling reported may come from older weights or another engine, so the policy's
             # own scores are computed anew.
-            shares = _shares(len(lived), config, progress.step, accelerator)
-            proximal = _scores(policy, lived, shares, vision)
+            rollouts = [episode.rollout for episode in lived]
+            shares = deal(len(lived), config, progress.step, accelerator)
+            proximal = score(policy, rollouts, shares, vision)
             with anchor.active():
-                anchored = _scores(policy, lived, shares, vision)
-            divergence = _divergence(proximal, anchored, accelerator)
+                anchored = score(policy, rollouts, shares, vision)
+            moved = divergence(proximal, anchored, accelerator)
             beta, verdict = 0.0, Verdict.KEEP
             if config.anchor:
-                verdict = corridor.update(divergence)
+                verdict = corridor.update(moved)
                 beta = corridor.beta
-            if divergence <= config.corridor.high or not config.anchor:
+            if moved <= config.corridor.high or not config.anchor:
                 good.take()
             if verdict is Verdict.SKIP:
                 gains = torch.zeros_like(gains)
@@ -217,36 +199,29 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
                 good.restore()
 
             # d. The update: an optimizer step for each share.
-            clipped, norms = torch.zeros(2), []
-            for share, befores, references in zip(shares, proximal, anchored, strict=True):
-                if verdict is Verdict.ROLL_BACK:
-                    break
-                micros = [[lived[k].rollout for k in micro] for micro in share]
-                gained = [gains[micro] for micro in share]
-                counts, norm = update(
+            made: dict[str, float] = {}
+            if verdict is not Verdict.ROLL_BACK:
+                made = improve(
+                    policy,
                     parallel,
                     optimizer,
-                    (_batch(policy, rollouts, vision) for rollouts in micros),
-                    gained,
-                    befores,
-                    references,
+                    rollouts,
+                    gains,
+                    shares,
+                    proximal,
+                    anchored,
                     beta,
+                    vision,
                     config,
                     accelerator,
                 )
-                clipped += counts
-                norms.append(norm)
             schedule.step()
             progress.step += 1
 
             # e. What is logged and kept.
-            logged = played | figures(lived, components)
+            logged = played | figures(lived, components) | made
             logged |= {f"dead_{name}": 1.0 for name in dead}
-            logged |= {"kl": divergence, "beta": beta, "kept": float(verdict is Verdict.KEEP)}
-            if norms:
-                share_clipped = accelerator.reduce(clipped.to(accelerator.device), "sum")
-                logged["clip_fraction"] = float(share_clipped[0] / share_clipped[1])
-                logged["grad_norm"] = float(np.mean(norms))
+            logged |= {"kl": moved, "beta": beta, "kept": float(verdict is Verdict.KEEP)}
             seconds = time.perf_counter() - started
             logged |= {
                 "learning_rate": float(schedule.get_last_lr()[0]),
@@ -273,62 +248,6 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     return {"iterations": progress.step, "score": progress.best_score}
 
 
-def update(
-    policy: Any,
-    optimizer: Any,
-    batches: Iterable[Batch],
-    gains: Sequence[Tensor],
-    before: Sequence[Tensor],
-    anchored: Sequence[Tensor],
-    beta: float,
-    config: CCRFTConfig,
-    accelerator: Any,
-) -> tuple[Tensor, float]:
-    """One optimizer step on a part of the episodes.
-
-    Args:
-        policy: A `Policy`, maybe wrapped for data-parallel training.
-        optimizer: Its optimizer.
-        batches: Micro-batches, B episodes each; made one by one, they are in memory one by one.
-        gains: Of each: float32 (B, S), the advantage of every step.
-        before: Of each: float32 (W,), log-probabilities of its written tokens before the update.
-        anchored: The same under the anchor.
-        beta: Weight of the divergence from the anchor.
-        config: Bounds of the ratio and of the gradient.
-        accelerator: What the policy was prepared by.
-
-    Returns:
-        float32 (2,): tokens beyond the bounds of the ratio, and all written ones; and the
-        gradient's norm before it was bounded.
-    """
-    policy.train()
-    count = torch.tensor(float(sum(len(own) for own in before)), device=accelerator.device)
-    # Gradients are averaged over processes: each divides by the tokens that one has on average.
-    total = float(accelerator.reduce(count, "mean"))
-    clipped = torch.zeros(2)
-    for batch, gain, own, reference in zip(batches, gains, before, anchored, strict=True):
-        wait = contextlib.nullcontext() if own is before[-1] else accelerator.no_sync(policy)
-        with wait, accelerator.autocast():
-            log_probs, written = policy(batch)
-            gained = spread(gain.to(written.device), batch.turns, written)
-            loss, beyond = policy_loss(
-                log_probs[written],
-                own,
-                gained[written],
-                clip_low=config.clip_low,
-                clip_high=config.clip_high,
-                weights=importance_weights(own, batch.log_probs[written]),
-                total=total,
-            )
-            away = k3(log_probs[written], reference).sum() / total
-            accelerator.backward(loss + beta * away)
-        clipped += torch.tensor([float(beyond.sum()), float(written.sum())])
-    norm = float(accelerator.clip_grad_norm_(policy.parameters(), config.max_grad_norm))
-    optimizer.step()
-    optimizer.zero_grad()
-    return clipped, norm
-
-
 def _check(config: CCRFTConfig, accelerator: Any) -> None:
     episodes, processes = config.tasks * config.group, accelerator.num_processes
     rules = {
@@ -346,52 +265,6 @@ def _check(config: CCRFTConfig, accelerator: Any) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ValueError(f"CC-RFT needs {rule}")
-
-
-def _shares(
-    episodes: int, config: CCRFTConfig, step: int, accelerator: Any
-) -> list[list[list[int]]]:
-    """Which episodes this process takes in each optimizer step, in micro-batches."""
-    order = np.random.default_rng([config.seed, step]).permutation(episodes)
-    shares = []
-    for part in np.array_split(order, config.minibatches):
-        own = part[accelerator.process_index :: accelerator.num_processes].tolist()
-        size = config.micro_batch
-        shares.append([own[k : k + size] for k in range(0, len(own), size)])
-    return shares
-
-
-def _batch(policy: Policy, rollouts: Sequence[Rollout], vision: VisionCache) -> Batch:
-    return make_batch(policy.model, policy.processor, rollouts, vision.inputs)
-
-
-@torch.no_grad()
-def _scores(
-    policy: Policy,
-    lived: Sequence[Lived],
-    shares: Sequence[Sequence[Sequence[int]]],
-    vision: VisionCache,
-) -> list[list[Tensor]]:
-    """Log-probabilities of the written tokens, by optimizer step and micro-batch."""
-    scores: list[list[Tensor]] = []
-    for share in shares:
-        scores.append([])
-        for micro in share:
-            log_probs, written = policy(_batch(policy, [lived[k].rollout for k in micro], vision))
-            scores[-1].append(log_probs[written])
-    return scores
-
-
-def _divergence(
-    own: Sequence[Sequence[Tensor]], anchored: Sequence[Sequence[Tensor]], accelerator: Any
-) -> float:
-    """The mean of k3 over all tokens that were sampled."""
-    total = torch.zeros(2)
-    for pairs in zip(own, anchored, strict=True):
-        for ours, theirs in zip(*pairs, strict=True):
-            total += torch.tensor([float(k3(ours, theirs).sum()), len(ours)])
-    summed = accelerator.reduce(total.to(accelerator.device), "sum")
-    return float(summed[0] / summed[1])
 
 
 def _held_out_score(player: VLMPolicy, config: CCRFTConfig, env_kwargs: Mapping[str, Any]) -> float:
