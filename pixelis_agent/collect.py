@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 from pixelis_agent.flight import Flight, Flown
 from pixelis_agent.policies.base import Episode, Policy, Turn
 from pixelis_agent.workers import (
+    Asked,
     Begin,
     Begun,
     Died,
@@ -78,8 +79,7 @@ class Finished:
     Attributes:
         position: Where its index stands in `indices`: sort by it.
         episode: What the policy saw and wrote.
-        task_id: The task's id.
-        task_type: The question type.
+        asked: What is asked in its task.
         score: 0..1; None where the task has no known answer.
         reward: The sum over steps.
         steps: What was done and what came of it.
@@ -93,8 +93,7 @@ class Finished:
 
     position: int
     episode: Episode
-    task_id: str
-    task_type: str
+    asked: Asked
     score: float | None
     reward: float
     steps: tuple[Step, ...]
@@ -103,6 +102,16 @@ class Finished:
     trace: Trace | None
     env_seconds: float
     policy_seconds: float
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return self.asked.task_id
+
+    @property
+    def task_type(self) -> str:
+        """The question type."""
+        return self.asked.task_type
 
     @property
     def n_tokens(self) -> int:
@@ -320,8 +329,7 @@ class Collector:
         play.env_seconds += reply.seconds
         play.episode.observations.append(unpack(reply.observation))
         if isinstance(reply, Begun):
-            play.task_id, play.task_type = reply.task_id, reply.task_type
-            play.episode.oracle = reply.oracle
+            play.asked, play.episode.oracle = reply.asked, reply.oracle
         else:
             play.reward += reply.reward
             if reply.end is not None:
@@ -366,11 +374,11 @@ def collect(
 
 
 def _finished(play: Flown, end: Ending) -> Finished:
+    assert play.asked is not None
     return Finished(
         position=play.position,
         episode=play.episode,
-        task_id=play.task_id,
-        task_type=play.task_type,
+        asked=play.asked,
         score=end.score,
         reward=play.reward,
         steps=end.steps,

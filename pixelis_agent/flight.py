@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pixelis_agent.policies.base import Episode, Turn
+from pixelis_agent.workers import Asked
 
 
 @dataclass
@@ -21,8 +22,7 @@ class Flown:
         episode: What the policy sees of it.
         worker: Who plays it.
         slot: In which of the worker's environments.
-        task_id: The task's id, once it has begun.
-        task_type: Its question type.
+        asked: What is asked, once it has begun.
         ready: Whether the policy may be asked for its next turn.
         future: The turn, while it is written elsewhere.
         asked_at: When the policy was asked, on the clock of `time.perf_counter`.
@@ -35,8 +35,7 @@ class Flown:
     episode: Episode
     worker: int
     slot: int
-    task_id: str = ""
-    task_type: str = ""
+    asked: Asked | None = None
     ready: bool = False
     future: Future[Turn] | None = None
     asked_at: float = 0.0

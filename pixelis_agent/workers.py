@@ -25,9 +25,11 @@ import gymnasium as gym
 import numpy as np
 from PIL import Image
 
+from pixelis_agent.behaviour import Extent
 from pixelis_env.env import PixelisEnv
 from pixelis_env.metrics.pointing import Aim, aims
 from pixelis_env.observation import overview_indices
+from pixelis_env.tasks.base import Task
 from pixelis_env.trace import Step, Trace
 from pixelis_env.wrappers import ToolCall
 
@@ -51,13 +53,49 @@ class Play:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What an episode's task is, without its answer.
+
+    Attributes:
+        task_id: Unique in its source.
+        task_type: The question type.
+        question: As it is put to the agent, with options and the form of the answer.
+        metric: What scores an answer: it says of what kind an answer is.
+        n_options: How many options there are; 0 of an open question.
+        media_digest: The medium's content digest.
+        extent: What the medium spans.
+    """
+
+    task_id: str
+    task_type: str
+    question: str
+    metric: str
+    n_options: int
+    media_digest: str
+    extent: Extent
+
+    @classmethod
+    def of(cls, task: Task) -> Asked:
+        """What is asked in a task."""
+        media = task.media
+        return cls(
+            task_id=task.id,
+            task_type=task.type,
+            question=task.prompt,
+            metric=task.metric,
+            n_options=len(task.options or ()),
+            media_digest=media.digest,
+            extent=Extent(media.width, media.height, media.duration),
+        )
+
+
+@dataclass(frozen=True)
 class Begun:
     """An episode's first observation, images as uint8 arrays; `seconds` in the environment."""
 
     slot: int
     observation: dict[str, Any]
-    task_id: str
-    task_type: str
+    asked: Asked
     oracle: list[dict[str, Any]] | None
     seconds: float
 
@@ -141,7 +179,7 @@ class Host:
         return self._envs[slot].unwrapped  # type: ignore[return-value]
 
     def _begin(self, request: Begin, started: float) -> Begun:
-        observation, info = self._envs[request.slot].reset(options={"index": request.index})
+        observation, _ = self._envs[request.slot].reset(options={"index": request.index})
         self._trace[request.slot] = request.trace
         calls = None
         if request.oracle:
@@ -150,8 +188,7 @@ class Host:
         return Begun(
             request.slot,
             pack(observation),
-            info["task_id"],
-            info["task_type"],
+            Asked.of(self._inner(request.slot).task),
             calls,
             time.perf_counter() - started,
         )
