@@ -44,6 +44,11 @@ COMMANDS = {
         "pixelis_agent.config:CCRFTConfig",
         "pixelis_agent.ccrft:train",
     ),
+    "ttrl": Command(
+        "phase 3: adapt to a new place, without labels",
+        "pixelis_agent.config:TTRLConfig",
+        "pixelis_agent.ttrl:train",
+    ),
     "eval": Command(
         "play held-out tasks and score a policy",
         "pixelis_agent.evaluate:EvalConfig",

@@ -199,6 +199,96 @@ class CCRFTConfig:
 
 
 @dataclass(frozen=True)
+class TTRLConfig:
+    """Settings of test-time reinforcement learning, which needs no answers.
+
+    Attributes:
+        model: What adapts: "pixelis-tiny", a run (whose adapter is trained on), a folder or a hub
+            id.
+        out: The run's folder; a run that is there already is continued.
+        env: A registered environment.
+        level: Difficulty of rooms, 1..3.
+        shift: Change of the rooms' looks, as of `pixelis eval`.
+        types: Question types; default: all of the environment's.
+        tools: One backend name for every operation that has it; default: the environment's own.
+        updates: How many.
+        queries: Tasks an update.
+        group: Rollouts on each task, >= 2.
+        neighbours: Remembered queries that a vote regards; 0 = the memory is not asked.
+        least_similarity: Of a neighbour, -1..1.
+        words: Share of the words in that similarity, 0..1; the rest is the pixels'.
+        vote: "trajectories" votes over whole trajectories; "majority" over the answers alone, and
+            pays nothing but agreement (TTRL, arXiv 2504.16084).
+        by_behaviour: Let behaviour count in the vote.
+        by_fidelity: Let the fidelity of pixels count in the vote.
+        least_margin: A vote that is won by less is not learned from, 0..1; 0 = all are.
+        behaviour: Weight of the likeness to the exemplar, beside 1 for agreement with the vote.
+        efficiency: Weight of short and valid chains.
+        decay: Share of the moving average that an update leaves, 0..1.
+        anchor: Hold the policy near its average; False leaves the divergence free (for
+            comparisons).
+        corridor: In which the divergence per token from the average is held.
+        capacity: Entries that the memory keeps.
+        learning_rate: Of every update: there is no end that a schedule could lead to.
+        minibatches: Optimizer steps an update.
+        micro_batch: Episodes in memory at a time.
+        weight_decay: Of matrices.
+        max_grad_norm: Longer gradients are shortened to this.
+        clip_low: How far a token's probability may fall before its gradient stops, as a share.
+        clip_high: How far it may rise.
+        temperature: Of sampling, > 0.
+        max_tokens: The longest turn, tokens.
+        lora_rank: Of the adapter that is trained, where the model is not one already.
+        dtype: Of the weights.
+        gradient_checkpointing: Trade time for memory.
+        workers: Processes that hold environments.
+        batch: Episodes that the policy is asked about at once.
+        seed: Of the stream, of sampling and of first weights.
+        checkpoint_every: Updates between checkpoints.
+    """
+
+    model: str
+    out: Path
+    env: str = "Pixelis-v0"
+    level: int = 1
+    shift: str = "none"
+    types: tuple[str, ...] = ()
+    tools: str | None = None
+    updates: int = 50
+    queries: int = 4
+    group: int = 8
+    neighbours: int = 4
+    least_similarity: float = 0.5
+    words: float = 0.5
+    vote: Literal["trajectories", "majority"] = "trajectories"
+    by_behaviour: bool = True
+    by_fidelity: bool = True
+    least_margin: float = 0.2
+    behaviour: float = 0.3
+    efficiency: float = 0.1
+    decay: float = 0.99
+    anchor: bool = True
+    corridor: Corridor = field(default_factory=Corridor)
+    capacity: int = 10_000
+    learning_rate: float = 1e-4
+    minibatches: int = 1
+    micro_batch: int = 4
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    temperature: float = 1.0
+    max_tokens: int = 128
+    lora_rank: int = 16
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    gradient_checkpointing: bool = False
+    workers: int = 2
+    batch: int = 16
+    seed: int = 0
+    checkpoint_every: int = 5
+
+
+@dataclass(frozen=True)
 class AuditConfig:
     """Settings of a causal audit.
 

@@ -9,11 +9,15 @@ The id of a new piece of evidence is left out: the same result twice is the same
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
+from pixelis_agent.images import Picture
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_env.describe import OWN_ID
@@ -66,11 +70,31 @@ class ObservationEncoder:
             given = torch.tensor(tokens, device=self._embeddings.weight.device)
             mean = self._embeddings(given).float().mean(0).cpu()
             words = _unit(mean @ self._words)
-        pixels = torch.zeros(self._pixels.shape[1])
-        if observation["images"]:
-            means = [self._vision.features(image)[0].mean(0) for image in observation["images"]]
-            pixels = _unit(torch.stack(means).mean(0).cpu() @ self._pixels)
-        return torch.cat([pixels, words])
+        return torch.cat([self._seen(observation["images"]), words])
+
+    def pictures(self) -> Pictures:
+        """What it does with pixels, as an encoder of a memory."""
+        return Pictures(self._seen, self._pixels.shape[1])
+
+    def _seen(self, images: Sequence[Picture]) -> Tensor:
+        if not images:
+            return torch.zeros(self._pixels.shape[1])
+        means = [self._vision.features(image)[0].mean(0) for image in images]
+        return _unit(torch.stack(means).mean(0).cpu() @ self._pixels)
+
+
+class Pictures:
+    """A frozen tower as `pixelis_agent.memory.vectors.Encoder`."""
+
+    def __init__(self, seen: Callable[[Sequence[Picture]], Tensor], size: int) -> None:
+        self._seen = seen
+        self.name, self.size = f"tower-{size}", size
+
+    @torch.no_grad()
+    def __call__(self, given: Sequence[Picture]) -> NDArray[np.float32]:
+        """float32 (size,); zeros without images."""
+        vector: NDArray[np.float32] = self._seen(given).float().numpy()
+        return vector
 
 
 def _unit(part: Tensor) -> Tensor:

@@ -233,11 +233,13 @@ class Memory:
         newest = max((number for number, _ in rows), default=0)
         worth = {n: value * 0.5 ** ((newest - n) / HALF_LIFE) for n, value in rows}
         gone = sorted(worth, key=lambda n: (-worth[n], -n))[keep:]
-        with self._writing() as db:
-            db.executemany("DELETE FROM queries WHERE id = ?", [(number,) for number in gone])
-            db.execute("DELETE FROM images WHERE digest NOT IN (SELECT image FROM query_images)")
-        self._index.remove(gone)
+        self._forget(gone)
         return sorted(gone)
+
+    def forget_after(self, number: int) -> None:
+        """Forgets entries newer than one: of a run that goes on from before they were met."""
+        gone = [n for (n,) in self._db.execute("SELECT id FROM queries WHERE id > ?", (number,))]
+        self._forget(gone)
 
     def stats(self) -> dict[str, Any]:
         """What it holds, in figures: entries, abstentions, images, bytes in all and an entry."""
@@ -333,6 +335,14 @@ class Memory:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def _forget(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
+        with self._writing() as db:
+            db.executemany("DELETE FROM queries WHERE id = ?", [(number,) for number in numbers])
+            db.execute("DELETE FROM images WHERE digest NOT IN (SELECT image FROM query_images)")
+        self._index.remove(numbers)
 
     def _check(self, about: dict[str, str]) -> dict[str, str]:
         """Compares what the memory is of with what it is opened as; a new one is of that."""

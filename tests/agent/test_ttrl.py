@@ -1,0 +1,140 @@
+"""Test-time learning: no label takes part, it goes on bit for bit, and its ledger says why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pixelis_agent import ttrl
+from pixelis_agent.config import TTRLConfig
+from pixelis_agent.memory import Memory
+from pixelis_agent.models.anchor import load_with_ema
+from pixelis_agent.models.load import TINY, Lora, load_model
+from pixelis_agent.training import read_metrics
+
+SMALL = TTRLConfig(
+    model=TINY,
+    out=Path("runs"),
+    types=("text_read",),
+    shift="lighting",
+    tools="oracle",
+    updates=2,
+    queries=2,
+    group=3,
+    least_margin=0.05,
+    learning_rate=1e-3,
+    max_tokens=96,
+    workers=1,
+    batch=6,
+    checkpoint_every=1,
+)
+TIMES = {"seconds"}
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    rows = read_metrics(out / "metrics.jsonl")
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def ledger_of(out: Path) -> list[dict[str, Any]]:
+    """The ledger without the memory's ids, which are never used twice."""
+    rows = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    for row in rows:
+        for query in row["queries"]:
+            del query["entry"]
+            query["neighbours"] = len(query["neighbours"])
+    return rows
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_it_adapts_without_labels_and_continues_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = replace(SMALL, out=tmp_path / "whole")
+    result = ttrl.train(whole)
+    rows, ledger = rows_of(whole.out), ledger_of(whole.out)
+    assert [row["step"] for row in rows] == [1, 2]
+    assert rows[0]["kl"] == pytest.approx(0, abs=1e-6)  # the average begins as the policy
+    assert [row["update"] for row in ledger] == [1, 2]
+    assert ledger[-1]["adapter"] == result["adapter"]
+    assert all(len(query["answers"]) == SMALL.group for row in ledger for query in row["queries"])
+    learned = [row for row in ledger if any(q["learned_from"] for q in row["queries"])]
+    assert learned
+    assert learned[0]["kl_after"] > 0
+    with Memory(whole.out / "memory") as memory:
+        assert len(memory) == 4
+        assert memory.verify() == []
+
+    # The same again, killed after an update was remembered and before it was kept; and nobody
+    # knows a right answer.
+    save = ttrl.Checkpoints.save
+
+    def dying(self: Any, progress: Any) -> None:
+        if progress.step == 2:
+            raise Killed
+        save(self, progress)
+
+    played = ttrl._groups
+
+    def unlabelled(*args: Any) -> Any:
+        return [[replace(one, score=None) for one in group] for group in played(*args)]
+
+    monkeypatch.setattr(ttrl, "_groups", unlabelled)
+    monkeypatch.setattr(ttrl.Checkpoints, "save", dying)
+    again = replace(SMALL, out=tmp_path / "again")
+    with pytest.raises(Killed):
+        ttrl.train(again)
+    monkeypatch.setattr(ttrl.Checkpoints, "save", save)
+    assert ttrl.train(again) == result
+    assert ledger_of(again.out) == ledger
+    known = {"score", "vote_score"}
+    assert rows_of(again.out) == [{k: v for k, v in row.items() if k not in known} for row in rows]
+    first, second = (load_model(out).model.state_dict() for out in (whole.out, again.out))
+    assert any("lora" in name for name in first)
+    assert not any("anchor" in name for name in first)
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    with Memory(again.out / "memory") as memory:
+        assert len(memory) == 4
+        assert memory.verify() == []
+
+
+def test_an_average_follows_its_policy(tmp_path: Path) -> None:
+    loaded, average = load_with_ema(TINY, Lora(rank=4, alpha=8), 0.75)
+    own = {n: p for n, p in loaded.model.named_parameters() if p.requires_grad}
+    assert own
+    assert all(".default." in name for name in own)
+    held = average.state_dict()
+    for name, weight in held.items():
+        assert torch.equal(weight, own[name.replace(".anchor.", ".default.")])
+    with torch.no_grad():
+        for weight in own.values():
+            weight.add_(1.0)
+    average.step()
+    for name, weight in average.state_dict().items():
+        torch.testing.assert_close(weight, held[name] + 0.25)
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        alone = loaded.model(input_ids=tokens).logits
+    with average.active():
+        assert not torch.allclose(loaded.model(input_ids=tokens).logits, alone)
+    average.load_state_dict({n: own[n.replace(".anchor.", ".default.")] for n in held})
+    with average.active():
+        torch.testing.assert_close(loaded.model(input_ids=tokens).logits, alone)
+    assert [p for p in loaded.model.parameters() if p.requires_grad] == list(own.values())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"group": 1}, {"queries": 0}, {"temperature": 0}, {"decay": 1}, {"least_margin": 2}]
+)
+def test_settings_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="test-time learning needs"):
+        ttrl.train(replace(SMALL, out=tmp_path, **wrong))
