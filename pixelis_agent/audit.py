@@ -263,6 +263,12 @@ def run(config: AuditConfig) -> dict[str, Any]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    if config.ledger:
+        from pixelis_agent.ledger import config_of, replay_ledger
+
+        made = replay_ledger(config_of(config.policy))
+        print(f"{made['updates']} updates came out the same; adapter {made['adapter']}")
+        return made
     policy = make_policy(EvalConfig(config.policy, max_tokens=config.max_tokens))
     if isinstance(policy, AsyncPolicy):
         raise ValueError(f"{config.policy} answers elsewhere: an audit needs a local policy")

@@ -294,6 +294,8 @@ class AuditConfig:
 
     Attributes:
         policy: "pixelis-tiny", a run's or model's folder, or a hub id.
+        ledger: Instead of playing, make the updates of a run of `pixelis ttrl` again from its
+            ledger and memory, and check that each comes out the same.
         out: Folder of `audit.json`; default: none is written.
         env: A registered environment.
         level: Difficulty of rooms, 1..3.
@@ -308,6 +310,7 @@ class AuditConfig:
     """
 
     policy: str
+    ledger: bool = False
     out: Path | None = None
     env: str = "Pixelis-v0"
     level: int = 1

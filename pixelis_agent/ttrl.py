@@ -10,7 +10,6 @@ Read `train` from top to bottom.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -25,27 +24,22 @@ from pixelis_agent.answers import meaning
 from pixelis_agent.behaviour import Behaviour, fidelity, similarity
 from pixelis_agent.collect import Collector, Finished, envs_for
 from pixelis_agent.config import RewardConfig, TTRLConfig
-from pixelis_agent.corridor import CorridorController, Verdict
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments
+from pixelis_agent.learner import Learner
+from pixelis_agent.ledger import LEDGER, Ledger
 from pixelis_agent.memory import Entry, HybridEncoder, Memory, Voted, WordLlamaWords
 from pixelis_agent.memory.vectors import Vector
-from pixelis_agent.models.anchor import load_with_ema
-from pixelis_agent.models.batch import base_model
-from pixelis_agent.models.load import Lora
-from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rewards import advantages, efficiency, normalised, pad_steps
+from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import (
     Checkpoints,
-    LastGood,
     Log,
-    make_optimizer,
     one_thread,
     save_model,
 )
-from pixelis_agent.updates import TokenScorer, deal, divergence, improve, score
 from pixelis_agent.voting import (
     Ballot,
     Precedent,
@@ -86,6 +80,11 @@ class Judged:
     vector: Vector
     neighbours: list[int]
 
+    @property
+    def rollouts(self) -> list[Rollout]:
+        """Their tokens."""
+        return [r for one in self.finished if (r := one.episode.rollout) is not None]
+
     def learned_from(self, config: TTRLConfig) -> bool:
         """Whether the vote is clear enough."""
         return self.chosen is not None and self.outcome.margin >= config.least_margin
@@ -101,46 +100,26 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     Raises:
         ValueError: A setting is out of range.
     """
-    from accelerate import Accelerator
-
     one_thread()
     _check(config)
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
-    torch.manual_seed(config.seed)
 
-    # The policy, its moving average, and its memory.
-    loaded, average = load_with_ema(
-        config.model,
-        Lora(config.lora_rank, 2 * config.lora_rank),
-        config.decay,
-        dtype=config.dtype,
-        gradient_checkpointing=config.gradient_checkpointing,
-    )
-    model, processor = loaded.model, loaded.processor
-    base_model(model).visual.requires_grad_(False)
-    vision = VisionCache(model, processor)
-    encoder = HybridEncoder(
-        WordLlamaWords(), ObservationEncoder(model, processor, vision).pictures(), config.words
-    )
-    policy = TokenScorer(model, processor, config.temperature)
-    optimizer = make_optimizer(policy, config.learning_rate, config.weight_decay)
-    corridor, good = CorridorController(config.corridor), LastGood(policy, optimizer)
-    parts = {"policy": policy, "average": average, "optimizer": optimizer, "good": good}
-    checkpoints, progress = Checkpoints(out, parts | {"corridor": corridor}), Progress()
+    learner = Learner(config)
+    checkpoints, progress = Checkpoints(out, learner.parts), Progress()
     checkpoints.load(progress)
-    parallel, optimizer = accelerator.prepare(policy, optimizer)
     player = VLMPolicy(
-        model,
-        processor,
+        learner.model,
+        learner.processor,
         temperature=config.temperature,
         max_new_tokens=config.max_tokens,
-        look=vision.inputs,
+        look=learner.vision.inputs,
     )
+    pictures = ObservationEncoder(learner.model, learner.processor, learner.vision).pictures()
+    encoder = HybridEncoder(WordLlamaWords(), pictures, config.words)
     log = Log(out, config.updates, progress.step)
-    ledger = Ledger(out / "ledger.jsonl", progress.step)
+    ledger = Ledger(out / LEDGER, progress.step)
     env_kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
     each = envs_for(config.batch, config.workers)
     with (
@@ -152,7 +131,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
         memory.forget_after(progress.remembered)
         while progress.step < config.updates:
             started = time.perf_counter()
-            vision.clear()
+            learner.vision.clear()
             player.model.eval()
 
             # 1.-5. Rollouts on the next queries; recall, vote, and who is learned from.
@@ -162,50 +141,17 @@ def train(config: TTRLConfig) -> dict[str, Any]:
             ]
             clear = [one for one in judged if one.learned_from(config)]
 
-            # 6. The update: towards the votes, held near the moving average.
-            lived = [finished for one in clear for finished in one.finished]
-            logged: dict[str, float] = {}
-            verdict, beta, before, after = Verdict.KEEP, 0.0, 0.0, 0.0
-            if lived:
-                rollouts = [rollout for one in lived if (rollout := one.episode.rollout)]
-                shares = deal(len(lived), config, progress.step, accelerator)
-                own = score(policy, rollouts, shares, vision)
-                with average.active():
-                    averaged = score(policy, rollouts, shares, vision)
-                before = divergence(own, averaged, accelerator)
-                if config.anchor:
-                    verdict, beta = corridor.update(before), corridor.beta
-                if before <= config.corridor.high or not config.anchor:
-                    good.take()
-                if verdict is Verdict.ROLL_BACK:
-                    good.restore()
-                else:
-                    gains = advantage(clear, config) * float(verdict is Verdict.KEEP)
-                    logged = improve(
-                        policy,
-                        parallel,
-                        optimizer,
-                        rollouts,
-                        gains,
-                        shares,
-                        own,
-                        averaged,
-                        beta,
-                        vision,
-                        config,
-                        accelerator,
-                    )
-                after = divergence(score(policy, rollouts, shares, vision), averaged, accelerator)
+            # 6. The update: towards the votes, held near the moving average, which follows.
+            rollouts = [rollout for one in clear for rollout in one.rollouts]
+            gains = advantage(clear, config)
+            made = learner.learn(rollouts, gains, progress.step)
 
-            # 7. The average follows; what was met is remembered.
-            average.step()
+            # 7. What was met is remembered, and what was decided written down.
             entries = [memory.add(entry_of(one, config), one.vector) for one in judged]
             if len(memory) > config.capacity:
                 memory.prune(config.capacity)
             progress.step += 1
             progress.remembered = entries[-1]
-
-            decision = verdict.value if lived else "abstain"
             ledger.write(
                 {
                     "update": progress.step,
@@ -213,24 +159,25 @@ def train(config: TTRLConfig) -> dict[str, Any]:
                         said(one, number, config)
                         for one, number in zip(judged, entries, strict=True)
                     ],
-                    "kl_before": before,
-                    "beta": beta,
-                    "decision": decision,
-                    "kl_after": after,
-                    "adapter": digest_of(policy),
+                    "gains": gains.tolist(),
+                    "decision": made.decision,
+                    "kl_before": made.kl_before,
+                    "kl_after": made.kl_after,
+                    "beta": made.beta,
+                    "adapter": learner.digest,
                 }
             )
-            logged |= figures(judged, config)
-            logged |= {"kl": before, "kl_after": after, "beta": beta}
-            logged |= {"kept": float(verdict is Verdict.KEEP), "remembered": float(len(memory))}
+            logged = made.figures | figures(judged, config)
+            logged |= {"kl": made.kl_before, "kl_after": made.kl_after, "beta": made.beta}
+            logged |= {"kept": float(made.decision == "keep"), "remembered": float(len(memory))}
             logged["seconds"] = time.perf_counter() - started
             log.write(progress.step, logged, ("vote_score", "confidence", "kl"))
             if progress.step == config.updates or progress.step % config.checkpoint_every == 0:
                 checkpoints.save(progress)
-    save_model(model, processor, out / "model")
+    save_model(learner.model, learner.processor, out / "model")
     ledger.close()
     log.close()
-    return {"updates": progress.step, "adapter": digest_of(policy)}
+    return {"updates": progress.step, "adapter": learner.digest}
 
 
 def judge(
@@ -286,6 +233,8 @@ def advantage(judged: Sequence[Judged], config: TTRLConfig) -> Tensor:
     exemplar where it agrees, and for a short and valid chain; each is normalised within its group,
     and the sum scaled by the vote's confidence.
     """
+    if not judged:
+        return torch.zeros(0, 0)
     agree, alike, costs, sure, groups, lengths = [], [], [], [], [], []
     for number, one in enumerate(judged):
         assert one.chosen is not None
@@ -317,7 +266,6 @@ def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
     """What is remembered of a query."""
     asked, outcome = judged.finished[0].asked, judged.outcome
     learned = judged.learned_from(config)
-    traces = [one.trace for one in judged.finished]
     return Entry(
         task_id=asked.task_id,
         task_type=asked.task_type,
@@ -325,9 +273,11 @@ def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
         media_digest=asked.media_digest,
         images=tuple(judged.finished[0].episode.observations[0]["images"]),
         rollouts=tuple(
-            Voted(trace, ballot.fidelity, weight)
-            for trace, ballot, weight in zip(traces, judged.ballots, outcome.weights, strict=True)
-            if trace is not None
+            Voted(one.trace, ballot.fidelity, weight, one.episode.rollout if learned else None)
+            for one, ballot, weight in zip(
+                judged.finished, judged.ballots, outcome.weights, strict=True
+            )
+            if one.trace is not None
         ),
         answer=outcome.answer if learned else None,
         confidence=outcome.confidence if learned else 0.0,
@@ -382,34 +332,6 @@ def vote_score(judged: Judged) -> float | None:
         return 0.0
     answers = [ballot.answer for ballot in judged.ballots]
     return judged.finished[answers.index(judged.outcome.answer)].score
-
-
-def digest_of(policy: torch.nn.Module) -> str:
-    """Hex SHA-256 of the trained weights."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(policy.named_parameters()):
-        if weight.requires_grad:
-            digest.update(name.encode())
-            digest.update(weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-class Ledger:
-    """What was decided, a line of JSON an update; what came after `step` is dropped."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["update"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self._file = path.open("a", buffering=1)
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Adds a line."""
-        self._file.write(json.dumps(row) + "\n")
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
 
 
 def _groups(

@@ -3,6 +3,7 @@
 from pixelis_agent.memory.entries import Entry, Neighbour, Voted
 from pixelis_agent.memory.schema import InvalidMemory
 from pixelis_agent.memory.store import Memory
+from pixelis_agent.memory.upkeep import export, stats, verify
 from pixelis_agent.memory.vectors import Encoder, HybridEncoder, WordLlamaWords
 
 __all__ = [
@@ -14,4 +15,7 @@ __all__ = [
     "Neighbour",
     "Voted",
     "WordLlamaWords",
+    "export",
+    "stats",
+    "verify",
 ]

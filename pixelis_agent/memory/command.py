@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from pixelis_agent.memory.store import Memory
+from pixelis_agent.memory.upkeep import export, stats, verify
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,15 @@ def run(config: MemoryConfig) -> dict[str, Any]:
     """
     with Memory(config.folder) as memory:
         if config.action == "verify":
-            wrong = memory.verify()
+            wrong = verify(memory)
             if wrong:
                 raise ValueError(f"{config.folder} does not hold together:\n" + "\n".join(wrong))
             said: dict[str, Any] = {"verified": len(memory)}
         elif config.action == "prune":
             said = {"forgotten": len(memory.prune(config.keep)), "kept": len(memory)}
         elif config.action == "export":
-            said = {"written": memory.export(config.out), "file": str(config.out)}
+            said = {"written": export(memory, config.out), "file": str(config.out)}
         else:
-            said = memory.stats()
+            said = stats(memory)
     print(json.dumps(said, indent=1))
     return said

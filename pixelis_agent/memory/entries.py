@@ -6,16 +6,25 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from pixelis_agent.rollout import Rollout
 from pixelis_env.trace import Trace
 
 
 @dataclass(frozen=True)
 class Voted:
-    """A rollout that took part in a vote: its trace, its pixels' fidelity and its weight."""
+    """A rollout that took part in a vote.
+
+    Attributes:
+        trace: Its trace.
+        fidelity: Of its pixels, 0..1.
+        weight: In the vote.
+        rollout: Its tokens and images, where they are kept: an update can then be made again.
+    """
 
     trace: Trace
     fidelity: float
     weight: float
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True)

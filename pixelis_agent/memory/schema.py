@@ -5,7 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import numpy as np
+
 VERSION = 1
+FLOATS = np.dtype("<f4")
+"""Of the vectors, on every machine."""
 
 _SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -23,15 +27,17 @@ CREATE INDEX queries_by_medium ON queries (media_digest);
 CREATE TABLE images (digest TEXT PRIMARY KEY, webp BLOB NOT NULL);
 CREATE TABLE query_images (
     query INTEGER NOT NULL REFERENCES queries ON DELETE CASCADE,
+    rollout INTEGER NOT NULL,
     place INTEGER NOT NULL,
     image TEXT NOT NULL REFERENCES images,
-    PRIMARY KEY (query, place)
+    PRIMARY KEY (query, rollout, place)
 );
 CREATE INDEX query_images_by_image ON query_images (image);
 CREATE TABLE traces (
     query INTEGER NOT NULL REFERENCES queries ON DELETE CASCADE,
     place INTEGER NOT NULL,
     trace BLOB NOT NULL,
+    tokens BLOB,
     fidelity REAL NOT NULL,
     weight REAL NOT NULL,
     PRIMARY KEY (query, place)

@@ -18,7 +18,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelis_agent.cli import main
-from pixelis_agent.memory import Entry, HybridEncoder, InvalidMemory, Memory, Voted, WordLlamaWords
+from pixelis_agent.memory import (
+    Entry,
+    HybridEncoder,
+    InvalidMemory,
+    Memory,
+    Voted,
+    WordLlamaWords,
+    export,
+    stats,
+    verify,
+)
 from pixelis_agent.memory.index import MemoryIndex
 from pixelis_env.trace import Trace
 from tests.agent.small import small_kwargs
@@ -70,7 +80,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(
         assert numbers == sorted(set(numbers))
     with Memory(tmp_path, "e", SIZE) as memory:
         assert len(memory) == 5
-        assert memory.verify() == []
+        assert verify(memory) == []
         kept = memory.get(numbers[3])
         whole = entry_of(3, traces)
         assert [i.tobytes() for i in kept.images] == [i.tobytes() for i in whole.images]
@@ -82,8 +92,8 @@ def test_what_was_added_is_there_when_it_is_opened_again(
         found = memory.recall(vector_of(3), 3, least=0.5)
         assert found[0].ops == ("zoom",)
         assert found[0].confidence == 0.5
-        assert memory.stats()["images"] == 6  # one of them is the same in all
-        assert memory.export(tmp_path / "all.jsonl") == 5
+        assert stats(memory)["images"] == 6  # one of them is the same in all
+        assert export(memory, tmp_path / "all.jsonl") == 5
         lines = (tmp_path / "all.jsonl").read_text().splitlines()
         assert json.loads(lines[3])["rollouts"][0]["trace"] == json.loads(traces[0].to_json())
         with pytest.raises(KeyError, match="no entry 99"):
@@ -101,8 +111,8 @@ def test_the_worthless_are_forgotten_and_their_ids_not_used_again(
         # .1 x 4 is worth as much as .4: the younger one stays, and so does the 5th.
         gone = memory.prune(3)
         assert [sure[number] for number in gone] == [0, 2, 3]
-        assert memory.verify() == []
-        assert memory.stats()["images"] == 4
+        assert verify(memory) == []
+        assert stats(memory)["images"] == 4
         assert memory.prune(0) == sorted(set(sure) - set(gone))
         assert memory.nearest(vector_of(1), 3) == []
         assert memory.add(entry_of(9, traces), vector_of(9)) == max(sure) + 1
@@ -117,7 +127,7 @@ def test_another_process_writes_and_this_one_sees_it(tmp_path: Path, traces: lis
         second = writer.add(entry_of(1, traces), vector_of(1))
         writer.prune(1)
         assert [n for n, _ in reader.nearest(vector_of(0), 5)] == [second]
-        assert reader.verify() == []
+        assert verify(reader) == []
 
 
 def test_a_memory_of_something_else_is_refused(tmp_path: Path, traces: list[Trace]) -> None:
@@ -148,7 +158,7 @@ def test_verify_finds_what_was_changed_behind_its_back(tmp_path: Path, traces: l
             db.execute("UPDATE images SET webp = x'00' WHERE rowid = 1")
             db.execute("UPDATE queries SET vector = zeroblob(32)")
             db.execute("UPDATE traces SET trace = x'00' WHERE place = 0")
-        wrong = memory.verify()
+        wrong = verify(memory)
         assert len(wrong) == 3
         assert all(
             any(word in line for line in wrong) for word in ("image", "trace", "another vector")
@@ -202,14 +212,14 @@ def test_a_graph_is_saved_and_mended(tmp_path: Path, traces: list[Trace]) -> Non
     saved = tmp_path / "memory.index"
     whole = saved.read_bytes()
     with Memory(tmp_path, "e", SIZE, exact=3) as memory:
-        assert memory.verify() == []
+        assert verify(memory) == []
         memory.prune(7)
         memory.add(entry_of(8, traces), vector_of(8))
         saved.write_bytes(whole)  # as if it had died here: what was saved is behind the record
     for broken in (whole, whole[:-9], b"", whole[:40] + b"x" + whole[41:]):
         saved.write_bytes(broken)
         with Memory(tmp_path, "e", SIZE, exact=3) as memory:
-            assert memory.verify() == []
+            assert verify(memory) == []
             assert len(memory) == 8
             assert memory.nearest(vector_of(7), 1)[0][0] == numbers[7]
 
@@ -230,7 +240,7 @@ def kill_at_random(folder: Path, times: int, seed: int) -> None:
             process.kill()
             acknowledged += [int(line) for line in process.stdout if line.endswith("\n")]
         with Memory(folder, "e", SIZE, exact=20) as memory:
-            assert memory.verify() == []
+            assert verify(memory) == []
             held = {number for number, _ in memory.nearest(vector_of(0), 10**6)}
             # It keeps the newest 60 when it prunes; of equal worth else.
             assert {number for number in acknowledged if number > max(held) - 60} <= held

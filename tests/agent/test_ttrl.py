@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from pixelis_agent import ttrl
+from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.memory import Memory
+from pixelis_agent.ledger import config_of, replay_ledger
+from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.training import read_metrics
@@ -56,7 +58,7 @@ class Killed(Exception):
 
 
 def test_it_adapts_without_labels_and_continues_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = replace(SMALL, out=tmp_path / "whole")
     result = ttrl.train(whole)
@@ -71,7 +73,7 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     assert learned[0]["kl_after"] > 0
     with Memory(whole.out / "memory") as memory:
         assert len(memory) == 4
-        assert memory.verify() == []
+        assert verify(memory) == []
 
     # The same again, killed after an update was remembered and before it was kept; and nobody
     # knows a right answer.
@@ -104,7 +106,24 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
         assert torch.equal(value, second[name]), name
     with Memory(again.out / "memory") as memory:
         assert len(memory) == 4
-        assert memory.verify() == []
+        assert verify(memory) == []
+
+    # Its ledger makes the same adapter again; one that was tampered with does not.
+    assert config_of(again.out) == again
+    assert main(["audit", "--policy", str(again.out), "--ledger"]) == 0
+    assert f"2 updates came out the same; adapter {result['adapter']}" in capsys.readouterr().out
+    path = again.out / "ledger.jsonl"
+    lines = path.read_text()
+    path.write_text(lines.replace('"decision": "keep"', '"decision": "skip"', 1))
+    with pytest.raises(ValueError, match="came out different: decision is keep"):
+        replay_ledger(again)
+    path.write_text(lines)
+    with Memory(again.out / "memory") as memory:
+        memory.prune(0)
+    with pytest.raises(ValueError, match="which the memory has forgotten"):
+        replay_ledger(again)
+    assert main(["audit", "--policy", str(tmp_path), "--ledger"]) == 2
+    assert "is no run of `pixelis ttrl`" in capsys.readouterr().err
 
 
 def test_an_average_follows_its_policy(tmp_path: Path) -> None:

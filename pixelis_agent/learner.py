@@ -1,0 +1,145 @@
+"""What a policy becomes by the rollouts it is given: the updates of test-time learning.
+
+The same rollouts and gains in the same order make the same adapter, to the last bit: so a ledger of
+them can be played again (`pixelis_agent.ledger`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from pixelis_agent.config import TTRLConfig
+from pixelis_agent.corridor import CorridorController, Verdict
+from pixelis_agent.models.anchor import load_with_ema
+from pixelis_agent.models.batch import base_model
+from pixelis_agent.models.load import Lora
+from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.rollout import Rollout
+from pixelis_agent.training import LastGood, make_optimizer
+from pixelis_agent.updates import TokenScorer, deal, divergence, improve, score
+
+Tensor = torch.Tensor
+ABSTAIN = "abstain"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What came of an update.
+
+    Attributes:
+        decision: "keep", "skip" (only the average pulled), "roll back", or "abstain" where there
+            was nothing to learn from.
+        kl_before: The divergence per token from the average before it, nats.
+        kl_after: After it.
+        beta: Weight of the divergence.
+        figures: Of the optimizer steps.
+    """
+
+    decision: str
+    kl_before: float = 0.0
+    kl_after: float = 0.0
+    beta: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+class Learner:
+    """A policy, its moving average, and how the one is moved while it is held near the other.
+
+    Args:
+        config: Of the run.
+
+    Attributes:
+        model: The policy.
+        processor: Its processor.
+        vision: The features of its frozen tower.
+        parts: What a checkpoint holds.
+    """
+
+    def __init__(self, config: TTRLConfig) -> None:
+        from accelerate import Accelerator
+
+        self._config = config
+        torch.manual_seed(config.seed)
+        loaded, self._average = load_with_ema(
+            config.model,
+            Lora(config.lora_rank, 2 * config.lora_rank),
+            config.decay,
+            dtype=config.dtype,
+            gradient_checkpointing=config.gradient_checkpointing,
+        )
+        self.model, self.processor = loaded.model, loaded.processor
+        base_model(self.model).visual.requires_grad_(False)
+        self.vision = VisionCache(self.model, self.processor)
+        self._policy = TokenScorer(self.model, self.processor, config.temperature)
+        optimizer = make_optimizer(self._policy, config.learning_rate, config.weight_decay)
+        self._corridor = CorridorController(config.corridor)
+        self._good = LastGood(self._policy, optimizer)
+        self.parts: dict[str, Any] = {
+            "policy": self._policy,
+            "average": self._average,
+            "optimizer": optimizer,
+            "good": self._good,
+            "corridor": self._corridor,
+        }
+        self._accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+        self._parallel, self._optimizer = self._accelerator.prepare(self._policy, optimizer)
+
+    def learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
+        """One update, after which the average follows.
+
+        Args:
+            rollouts: E rollouts; without any the average follows alone.
+            gains: float32 (E, S), the advantage of every step.
+            step: The update's number: of the order in which rollouts are taken.
+        """
+        made = self._learn(rollouts, gains, step) if rollouts else Decision(ABSTAIN)
+        self._average.step()
+        return made
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the trained weights."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self._policy.named_parameters()):
+            if weight.requires_grad:
+                digest.update(name.encode())
+                digest.update(weight.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
+        config, policy, vision = self._config, self._policy, self.vision
+        shares = deal(len(rollouts), config, step, self._accelerator)
+        own = score(policy, rollouts, shares, vision)
+        with self._average.active():
+            averaged = score(policy, rollouts, shares, vision)
+        before = divergence(own, averaged, self._accelerator)
+        verdict, beta = Verdict.KEEP, 0.0
+        if config.anchor:
+            verdict, beta = self._corridor.update(before), self._corridor.beta
+        if before <= config.corridor.high or not config.anchor:
+            self._good.take()
+        figures: dict[str, float] = {}
+        if verdict is Verdict.ROLL_BACK:
+            self._good.restore()
+        else:
+            figures = improve(
+                policy,
+                self._parallel,
+                self._optimizer,
+                rollouts,
+                gains * float(verdict is Verdict.KEEP),
+                shares,
+                own,
+                averaged,
+                beta,
+                vision,
+                config,
+                self._accelerator,
+            )
+        after = divergence(score(policy, rollouts, shares, vision), averaged, self._accelerator)
+        return Decision(verdict.value, before, after, beta, figures)
