@@ -79,7 +79,8 @@ def write_card(out: Path, evaluation: Path, story: Path, direct: Path | None = N
     if direct is not None:
         silent = json.loads(direct.read_text())
         said = {name: row["score"] for name, row in silent["per_type"].items()}
-        card["direct"] = {**{key: silent[key] for key in FIGURES[:3]}, "per_type": said}
+        kept = ("n", "score", "score_ci95", "solved")
+        card["direct"] = {**{key: silent[key] for key in kept}, "per_type": said}
         columns.append("without tools")
         for row in rows:
             row.append(f"{silent['score'] if row[0] == 'all' else said[row[0]]:.3f}")
