@@ -218,7 +218,8 @@ class TTRLConfig:
         least_similarity: Of a neighbour, -1..1.
         words: Share of the words in that similarity, 0..1; the rest is the pixels'.
         vote: "trajectories" votes over whole trajectories; "majority" over the answers alone, and
-            pays nothing but agreement (TTRL, arXiv 2504.16084).
+            pays nothing but agreement (TTRL, arXiv 2504.16084); "entropy" asks nobody and pays a
+            rollout its own certainty (as TENT, arXiv 2006.10726, does with gradients).
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
         least_margin: A vote that is won by less is not learned from, 0..1; 0 = all are.
@@ -260,7 +261,7 @@ class TTRLConfig:
     neighbours: int = 4
     least_similarity: float = 0.5
     words: float = 0.5
-    vote: Literal["trajectories", "majority"] = "trajectories"
+    vote: Literal["trajectories", "majority", "entropy"] = "trajectories"
     by_behaviour: bool = True
     by_fidelity: bool = True
     least_margin: float = 0.2

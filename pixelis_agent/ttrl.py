@@ -12,27 +12,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from pixelis_agent.answers import meaning
-from pixelis_agent.behaviour import Behaviour, fidelity, similarity
 from pixelis_agent.collect import Collector, Finished, envs_for
-from pixelis_agent.config import RewardConfig, TTRLConfig
+from pixelis_agent.config import TTRLConfig
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments
+from pixelis_agent.judging import advantage, entry_of, figures, judge, said
 from pixelis_agent.learner import Learner
 from pixelis_agent.ledger import LEDGER, Ledger
-from pixelis_agent.memory import Entry, HybridEncoder, Memory, Voted, WordLlamaWords
-from pixelis_agent.memory.vectors import Vector
+from pixelis_agent.memory import HybridEncoder, Memory, WordLlamaWords
 from pixelis_agent.policies.vlm import VLMPolicy
-from pixelis_agent.rewards import advantages, efficiency, normalised, pad_steps
-from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import (
     Checkpoints,
@@ -40,16 +34,6 @@ from pixelis_agent.training import (
     one_thread,
     save_model,
 )
-from pixelis_agent.voting import (
-    Ballot,
-    Precedent,
-    Vote,
-    answer_majority,
-    exemplar,
-    vote,
-)
-from pixelis_env.metrics.process import ProcessMetrics
-from pixelis_env.trace import final_answer
 
 Tensor = torch.Tensor
 
@@ -67,27 +51,6 @@ class Progress:
     step: int = 0
     query: int = 0
     remembered: int = 0
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A query after its vote: its rollouts, what they voted, and which of them is the exemplar."""
-
-    finished: list[Finished]
-    ballots: list[Ballot]
-    outcome: Vote
-    chosen: int | None
-    vector: Vector
-    neighbours: list[int]
-
-    @property
-    def rollouts(self) -> list[Rollout]:
-        """Their tokens."""
-        return [r for one in self.finished if (r := one.episode.rollout) is not None]
-
-    def learned_from(self, config: TTRLConfig) -> bool:
-        """Whether the vote is clear enough."""
-        return self.chosen is not None and self.outcome.margin >= config.least_margin
 
 
 def train(config: TTRLConfig) -> dict[str, Any]:
@@ -178,160 +141,6 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     ledger.close()
     log.close()
     return {"updates": progress.step, "adapter": learner.digest}
-
-
-def judge(
-    finished: list[Finished], memory: Memory, encoder: HybridEncoder, config: TTRLConfig
-) -> Judged:
-    """A query's vote.
-
-    Args:
-        finished: Its rollouts.
-        memory: What was met before.
-        encoder: Of queries.
-        config: How to vote.
-    """
-    asked, shown = finished[0].asked, finished[0].episode.observations[0]
-    vector = encoder(asked.question, shown["images"])
-    found = []
-    if config.neighbours:
-        found = memory.recall(vector, config.neighbours, least=config.least_similarity)
-    done = [Behaviour.of(one.steps, asked.extent) for one in finished]
-    remembered = [
-        Behaviour.of(voted.trace.steps, asked.extent)
-        for near in found
-        if near.media_digest == asked.media_digest
-        for voted in memory.get(near.id).rollouts
-    ]
-    ballots = [
-        Ballot(
-            answer=(answer := final_answer(one.steps)),
-            meaning=meaning(answer, asked.metric, asked.n_options),
-            behaviour=mine,
-            fidelity=fidelity(mine, [*done[:k], *done[k + 1 :], *remembered]),
-            tokens=one.n_tokens,
-        )
-        for k, (one, mine) in enumerate(zip(finished, done, strict=True))
-    ]
-    if config.vote == "majority":
-        outcome = answer_majority(ballots)
-    else:
-        outcome = vote(
-            ballots,
-            [Precedent(near.ops, near.similarity * near.confidence) for near in found],
-            by_behaviour=config.by_behaviour,
-            by_fidelity=config.by_fidelity,
-        )
-    chosen = exemplar(ballots, outcome)
-    return Judged(finished, ballots, outcome, chosen, vector, [near.id for near in found])
-
-
-def advantage(judged: Sequence[Judged], config: TTRLConfig) -> Tensor:
-    """The advantage of every step of every rollout, float32 (E, S).
-
-    A rollout is paid 1 for agreeing with its vote, `config.behaviour` times its likeness to the
-    exemplar where it agrees, and for a short and valid chain; each is normalised within its group,
-    and the sum scaled by the vote's confidence.
-    """
-    if not judged:
-        return torch.zeros(0, 0)
-    agree, alike, costs, sure, groups, lengths = [], [], [], [], [], []
-    for number, one in enumerate(judged):
-        assert one.chosen is not None
-        model = one.ballots[one.chosen].behaviour
-        for k, (episode, ballot) in enumerate(zip(one.finished, one.ballots, strict=True)):
-            agree.append(float(k in one.outcome.winners))
-            alike.append(agree[-1] * similarity(ballot.behaviour, model))
-            costs.append(efficiency(episode.steps, RewardConfig()))
-            sure.append(one.outcome.confidence)
-            groups.append(number)
-            lengths.append(len(episode.steps))
-    plain = config.vote == "majority"
-    weights = {
-        "agreement": 1.0,
-        "behaviour": 0.0 if plain else config.behaviour,
-        "efficiency": 0.0 if plain else config.efficiency,
-    }
-    paid = {
-        "agreement": torch.tensor(agree),
-        "behaviour": torch.tensor(alike),
-        "efficiency": pad_steps(costs),
-    }
-    relative = {name: normalised(r, torch.tensor(groups)) for name, r in paid.items()}
-    gains = advantages(relative, weights, torch.tensor(lengths))
-    return gains if plain else gains * torch.tensor(sure)[:, None]
-
-
-def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
-    """What is remembered of a query."""
-    asked, outcome = judged.finished[0].asked, judged.outcome
-    learned = judged.learned_from(config)
-    return Entry(
-        task_id=asked.task_id,
-        task_type=asked.task_type,
-        question=asked.question,
-        media_digest=asked.media_digest,
-        images=tuple(judged.finished[0].episode.observations[0]["images"]),
-        rollouts=tuple(
-            Voted(one.trace, ballot.fidelity, weight, one.episode.rollout if learned else None)
-            for one, ballot, weight in zip(
-                judged.finished, judged.ballots, outcome.weights, strict=True
-            )
-            if one.trace is not None
-        ),
-        answer=outcome.answer if learned else None,
-        confidence=outcome.confidence if learned else 0.0,
-        margin=outcome.margin,
-        exemplar=judged.chosen if learned else None,
-    )
-
-
-def said(judged: Judged, entry: int, config: TTRLConfig) -> dict[str, Any]:
-    """A query's part of the ledger."""
-    return {
-        "entry": entry,
-        "task_id": judged.finished[0].task_id,
-        "neighbours": judged.neighbours,
-        "answers": [ballot.answer for ballot in judged.ballots],
-        "fidelity": [ballot.fidelity for ballot in judged.ballots],
-        "weights": list(judged.outcome.weights),
-        "answer": judged.outcome.answer,
-        "confidence": judged.outcome.confidence,
-        "margin": judged.outcome.margin,
-        "exemplar": judged.chosen,
-        "learned_from": judged.learned_from(config),
-    }
-
-
-def figures(judged: Sequence[Judged], config: TTRLConfig) -> dict[str, float]:
-    """How the votes went; with the right answers, where they are known, how good they were."""
-    process = ProcessMetrics()
-    for one in judged:
-        for finished in one.finished:
-            process.update(finished.steps)
-    scores = [f.score for one in judged for f in one.finished if f.score is not None]
-    votes = [s for one in judged if (s := vote_score(one)) is not None]
-    learned = [one for one in judged if one.learned_from(config)]
-    known = {"score": float(np.mean(scores))} if scores else {}
-    if votes:
-        known["vote_score"] = float(np.mean(votes))
-    return {
-        **known,
-        "confidence": float(np.mean([one.outcome.confidence for one in judged])),
-        "margin": float(np.mean([one.outcome.margin for one in judged])),
-        "abstained": 1 - len(learned) / len(judged),
-        **process.compute(),
-    }
-
-
-def vote_score(judged: Judged) -> float | None:
-    """The score of the answer that won; 0 where none did, None where the right one is unknown."""
-    if any(finished.score is None for finished in judged.finished):
-        return None
-    if judged.outcome.answer is None:
-        return 0.0
-    answers = [ballot.answer for ballot in judged.ballots]
-    return judged.finished[answers.index(judged.outcome.answer)].score
 
 
 def _groups(

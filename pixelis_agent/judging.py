@@ -1,0 +1,214 @@
+"""Queries after their votes: who won, what each rollout is paid, and what is remembered of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelis_agent.answers import meaning
+from pixelis_agent.behaviour import Behaviour, fidelity, similarity
+from pixelis_agent.collect import Finished
+from pixelis_agent.config import RewardConfig, TTRLConfig
+from pixelis_agent.memory import Entry, HybridEncoder, Memory, Voted
+from pixelis_agent.memory.vectors import Vector
+from pixelis_agent.rewards import advantages, efficiency, normalised, pad_steps
+from pixelis_agent.rollout import Rollout
+from pixelis_agent.spans import WRITTEN
+from pixelis_agent.voting import Ballot, Precedent, Vote, answer_majority, exemplar, vote
+from pixelis_env.metrics.process import ProcessMetrics
+from pixelis_env.trace import final_answer
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A query after its vote: its rollouts, what they voted, and which of them is the exemplar."""
+
+    finished: list[Finished]
+    ballots: list[Ballot]
+    outcome: Vote
+    chosen: int | None
+    vector: Vector
+    neighbours: list[int]
+
+    @property
+    def rollouts(self) -> list[Rollout]:
+        """Their tokens."""
+        return [r for one in self.finished if (r := one.episode.rollout) is not None]
+
+    def learned_from(self, config: TTRLConfig) -> bool:
+        """Whether the vote is clear enough; its own certainty it always has."""
+        if config.vote == "entropy":
+            return bool(self.finished)
+        return self.chosen is not None and self.outcome.margin >= config.least_margin
+
+
+def judge(
+    finished: list[Finished], memory: Memory, encoder: HybridEncoder, config: TTRLConfig
+) -> Judged:
+    """A query's vote.
+
+    Args:
+        finished: Its rollouts.
+        memory: What was met before.
+        encoder: Of queries.
+        config: How to vote.
+    """
+    asked, shown = finished[0].asked, finished[0].episode.observations[0]
+    vector = encoder(asked.question, shown["images"])
+    found = []
+    if config.neighbours:
+        found = memory.recall(vector, config.neighbours, least=config.least_similarity)
+    done = [Behaviour.of(one.steps, asked.extent) for one in finished]
+    remembered = [
+        Behaviour.of(voted.trace.steps, asked.extent)
+        for near in found
+        if near.media_digest == asked.media_digest
+        for voted in memory.get(near.id).rollouts
+    ]
+    ballots = [
+        Ballot(
+            answer=(answer := final_answer(one.steps)),
+            meaning=meaning(answer, asked.metric, asked.n_options),
+            behaviour=mine,
+            fidelity=fidelity(mine, [*done[:k], *done[k + 1 :], *remembered]),
+            tokens=one.n_tokens,
+            log_prob=_log_prob(one.episode.rollout),
+        )
+        for k, (one, mine) in enumerate(zip(finished, done, strict=True))
+    ]
+    if config.vote != "trajectories":
+        outcome = answer_majority(ballots)
+    else:
+        outcome = vote(
+            ballots,
+            [Precedent(near.ops, near.similarity * near.confidence) for near in found],
+            by_behaviour=config.by_behaviour,
+            by_fidelity=config.by_fidelity,
+        )
+    chosen = exemplar(ballots, outcome)
+    return Judged(finished, ballots, outcome, chosen, vector, [near.id for near in found])
+
+
+def advantage(judged: Sequence[Judged], config: TTRLConfig) -> Tensor:
+    """The advantage of every step of every rollout, float32 (E, S).
+
+    A rollout is paid 1 for agreeing with its vote, `config.behaviour` times its likeness to the
+    exemplar where it agrees, and for a short and valid chain; each is normalised within its group,
+    and the sum scaled by the vote's confidence. By "majority" it is paid for agreement alone, by
+    "entropy" for its own mean log-probability.
+    """
+    if not judged:
+        return torch.zeros(0, 0)
+    groups = torch.tensor([n for n, one in enumerate(judged) for _ in one.ballots])
+    episodes = [finished for one in judged for finished in one.finished]
+    lengths = torch.tensor([len(episode.steps) for episode in episodes])
+    if config.vote == "entropy":
+        certain = torch.tensor([ballot.log_prob for one in judged for ballot in one.ballots])
+        return advantages({"certain": normalised(certain, groups)}, {"certain": 1.0}, lengths)
+    agree = torch.tensor(
+        [float(k in one.outcome.winners) for one in judged for k in range(len(one.ballots))]
+    )
+    if config.vote == "majority":
+        return advantages({"agree": normalised(agree, groups)}, {"agree": 1.0}, lengths)
+    alike = torch.tensor(
+        [
+            similarity(ballot.behaviour, one.ballots[one.chosen].behaviour)
+            for one in judged
+            if one.chosen is not None
+            for ballot in one.ballots
+        ]
+    )
+    costs = pad_steps([efficiency(episode.steps, RewardConfig()) for episode in episodes])
+    paid = {"agree": agree, "behaviour": agree * alike, "efficiency": costs}
+    weights = {"agree": 1.0, "behaviour": config.behaviour, "efficiency": config.efficiency}
+    relative = {name: normalised(reward, groups) for name, reward in paid.items()}
+    sure = torch.tensor([one.outcome.confidence for one in judged])
+    return advantages(relative, weights, lengths) * sure[groups][:, None]
+
+
+def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
+    """What is remembered of a query."""
+    asked, outcome = judged.finished[0].asked, judged.outcome
+    learned = judged.learned_from(config)
+    return Entry(
+        task_id=asked.task_id,
+        task_type=asked.task_type,
+        question=asked.question,
+        media_digest=asked.media_digest,
+        images=tuple(judged.finished[0].episode.observations[0]["images"]),
+        rollouts=tuple(
+            Voted(one.trace, ballot.fidelity, weight, one.episode.rollout if learned else None)
+            for one, ballot, weight in zip(
+                judged.finished, judged.ballots, outcome.weights, strict=True
+            )
+            if one.trace is not None
+        ),
+        answer=outcome.answer if learned else None,
+        confidence=outcome.confidence if learned else 0.0,
+        margin=outcome.margin,
+        exemplar=judged.chosen if learned else None,
+    )
+
+
+def said(judged: Judged, entry: int, config: TTRLConfig) -> dict[str, Any]:
+    """A query's part of the ledger."""
+    return {
+        "entry": entry,
+        "task_id": judged.finished[0].task_id,
+        "neighbours": judged.neighbours,
+        "answers": [ballot.answer for ballot in judged.ballots],
+        "fidelity": [ballot.fidelity for ballot in judged.ballots],
+        "weights": list(judged.outcome.weights),
+        "answer": judged.outcome.answer,
+        "confidence": judged.outcome.confidence,
+        "margin": judged.outcome.margin,
+        "exemplar": judged.chosen,
+        "learned_from": judged.learned_from(config),
+    }
+
+
+def figures(judged: Sequence[Judged], config: TTRLConfig) -> dict[str, float]:
+    """How the votes went; with the right answers, where they are known, how good they were."""
+    process = ProcessMetrics()
+    for one in judged:
+        for finished in one.finished:
+            process.update(finished.steps)
+    scores = [f.score for one in judged for f in one.finished if f.score is not None]
+    votes = [s for one in judged if (s := vote_score(one)) is not None]
+    learned = [one for one in judged if one.learned_from(config)]
+    known = {"score": float(np.mean(scores))} if scores else {}
+    if votes:
+        known["vote_score"] = float(np.mean(votes))
+    return {
+        **known,
+        "confidence": float(np.mean([one.outcome.confidence for one in judged])),
+        "margin": float(np.mean([one.outcome.margin for one in judged])),
+        "abstained": 1 - len(learned) / len(judged),
+        **process.compute(),
+    }
+
+
+def vote_score(judged: Judged) -> float | None:
+    """The score of the answer that won; 0 where none did, None where the right one is unknown."""
+    if any(finished.score is None for finished in judged.finished):
+        return None
+    if judged.outcome.answer is None:
+        return 0.0
+    answers = [ballot.answer for ballot in judged.ballots]
+    return judged.finished[answers.index(judged.outcome.answer)].score
+
+
+def _log_prob(rollout: Rollout | None) -> float:
+    """The mean log-probability of what was written, as it was sampled."""
+    if rollout is None:
+        return 0.0
+    said = [
+        p for p, label in zip(rollout.log_probs, rollout.labels, strict=True) if label in WRITTEN
+    ]
+    return float(np.mean(said)) if said else 0.0
