@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +34,6 @@ class Judged:
     chosen: int | None
     vector: Vector
     neighbours: list[int]
-
-    @property
-    def rollouts(self) -> list[Rollout]:
-        """Their tokens."""
-        return [r for one in self.finished if (r := one.episode.rollout) is not None]
 
     def learned_from(self, config: TTRLConfig) -> bool:
         """Whether the vote is clear enough; its own certainty it always has."""
@@ -132,10 +126,11 @@ def advantage(judged: Sequence[Judged], config: TTRLConfig) -> Tensor:
     return advantages(relative, weights, lengths) * sure[groups][:, None]
 
 
-def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
-    """What is remembered of a query."""
+def entry_of(judged: Judged, place: int, config: TTRLConfig) -> Entry:
+    """What is remembered of the query at a place of the stream."""
     asked, outcome = judged.finished[0].asked, judged.outcome
     learned = judged.learned_from(config)
+    gains = advantage([judged], config).tolist() if learned else [()] * len(judged.finished)
     return Entry(
         task_id=asked.task_id,
         task_type=asked.task_type,
@@ -143,9 +138,15 @@ def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
         media_digest=asked.media_digest,
         images=tuple(judged.finished[0].episode.observations[0]["images"]),
         rollouts=tuple(
-            Voted(one.trace, ballot.fidelity, weight, one.episode.rollout if learned else None)
-            for one, ballot, weight in zip(
-                judged.finished, judged.ballots, outcome.weights, strict=True
+            Voted(
+                one.trace,
+                ballot.fidelity,
+                weight,
+                one.episode.rollout if learned else None,
+                tuple(gain[: len(one.steps)]) if learned else (),
+            )
+            for one, ballot, weight, gain in zip(
+                judged.finished, judged.ballots, outcome.weights, gains, strict=True
             )
             if one.trace is not None
         ),
@@ -153,24 +154,9 @@ def entry_of(judged: Judged, config: TTRLConfig) -> Entry:
         confidence=outcome.confidence if learned else 0.0,
         margin=outcome.margin,
         exemplar=judged.chosen if learned else None,
+        place=place,
+        neighbours=tuple(judged.neighbours),
     )
-
-
-def said(judged: Judged, entry: int, config: TTRLConfig) -> dict[str, Any]:
-    """A query's part of the ledger."""
-    return {
-        "entry": entry,
-        "task_id": judged.finished[0].task_id,
-        "neighbours": judged.neighbours,
-        "answers": [ballot.answer for ballot in judged.ballots],
-        "fidelity": [ballot.fidelity for ballot in judged.ballots],
-        "weights": list(judged.outcome.weights),
-        "answer": judged.outcome.answer,
-        "confidence": judged.outcome.confidence,
-        "margin": judged.outcome.margin,
-        "exemplar": judged.chosen,
-        "learned_from": judged.learned_from(config),
-    }
 
 
 def figures(judged: Sequence[Judged], config: TTRLConfig) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What test-time learning decided, update by update, and the same made again from the record."""
+"""What test-time learning decided, update by update."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.corridor import Corridor
-from pixelis_agent.learner import Learner
-from pixelis_agent.memory import Memory
 
 LEDGER = "ledger.jsonl"
 
@@ -52,49 +48,3 @@ def config_of(run: str | Path) -> TTRLConfig:
         return TTRLConfig(**said | {"out": Path(run), "types": tuple(said["types"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is no run of `pixelis ttrl`: {error}") from None
-
-
-def replay_ledger(config: TTRLConfig) -> dict[str, Any]:
-    """Makes every update of a run again, from the rollouts that its memory holds.
-
-    Args:
-        config: Of the run.
-
-    Returns:
-        `updates` that were made again, and the `adapter`'s digest at their end.
-
-    Raises:
-        ValueError: There is no ledger, an update came out different, or the memory no longer holds
-            what one was made of.
-    """
-    rows = read_ledger(Path(config.out) / LEDGER)
-    if not rows:
-        raise ValueError(f"there is no {LEDGER} in {config.out}")
-    learner = Learner(config)
-    with Memory(Path(config.out) / "memory") as memory:
-        for step, row in enumerate(rows):
-            learner.vision.clear()
-            rollouts = []
-            for query in row["queries"]:
-                if not query["learned_from"]:
-                    continue
-                try:
-                    held = [voted.rollout for voted in memory.get(query["entry"]).rollouts]
-                except KeyError:
-                    held = [None]
-                rollouts += [rollout for rollout in held if rollout is not None]
-                if None in held:
-                    raise ValueError(
-                        f"update {row['update']} was made of entry {query['entry']}, which the "
-                        "memory has forgotten: it cannot be made again"
-                    )
-            made = learner.learn(rollouts, torch.tensor(row["gains"]), step)
-            found = {"decision": made.decision, "kl_before": made.kl_before, "beta": made.beta}
-            found |= {"kl_after": made.kl_after, "adapter": learner.digest}
-            for name, value in found.items():
-                if value != row[name]:
-                    raise ValueError(
-                        f"update {row['update']} came out different: {name} is {value}, the ledger "
-                        f"says {row[name]}"
-                    )
-    return {"updates": len(rows), "adapter": learner.digest}

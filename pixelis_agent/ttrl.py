@@ -12,45 +12,98 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from pixelis_agent.collect import Collector, Finished, envs_for
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments
-from pixelis_agent.judging import advantage, entry_of, figures, judge, said
-from pixelis_agent.learner import Learner
-from pixelis_agent.ledger import LEDGER, Ledger
+from pixelis_agent.judging import Judged, entry_of, figures, judge
 from pixelis_agent.memory import HybridEncoder, Memory, WordLlamaWords
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import (
-    Checkpoints,
     Log,
     one_thread,
     save_model,
 )
+from pixelis_agent.updater import Updater
 
-Tensor = torch.Tensor
 
+class Actor:
+    """Meets the queries of a stream, with steps 1 to 5 and 7 for each.
 
-@dataclass
-class Progress:
-    """How far a run has come; saved with every checkpoint.
-
-    Attributes:
-        step: Updates.
-        query: The next one of the stream.
-        remembered: The newest entry of the memory.
+    Args:
+        model: Who plays.
+        processor: Its processor.
+        vision: The features of its frozen tower.
+        config: Of the run.
     """
 
-    step: int = 0
-    query: int = 0
-    remembered: int = 0
+    def __init__(
+        self, model: Any, processor: Processor, vision: VisionCache, config: TTRLConfig
+    ) -> None:
+        self._config, self._vision = config, vision
+        self._player = VLMPolicy(
+            model,
+            processor,
+            temperature=config.temperature,
+            max_new_tokens=config.max_tokens,
+            look=vision.inputs,
+        )
+        pictures = ObservationEncoder(model, processor, vision).pictures()
+        self._encoder = HybridEncoder(WordLlamaWords(), pictures, config.words)
+        self._collector = Collector(
+            config.env,
+            env_arguments(config.level, config.shift, config.types, config.tools),
+            workers=config.workers,
+            envs_per_worker=envs_for(config.batch, config.workers),
+        )
+        folder = Path(config.out) / "memory"
+        self.memory = Memory(folder, self._encoder.name, self._encoder.size)
+
+    def __enter__(self) -> Actor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._collector.close()
+        self.memory.close()
+
+    def meet(self, first: int) -> tuple[list[Judged], list[int]]:
+        """The next queries of the stream from a place on, and the entries they became."""
+        self._vision.clear()
+        self._player.model.eval()
+        config, memory = self._config, self.memory
+        judged = [judge(group, memory, self._encoder, config) for group in self._groups(first)]
+        entries = [
+            memory.add(entry_of(one, first + k, config), one.vector) for k, one in enumerate(judged)
+        ]
+        if len(memory) > config.capacity:
+            memory.prune(config.capacity)
+        return judged, entries
+
+    def _groups(self, first: int) -> list[list[Finished]]:
+        """Rollouts on the next queries."""
+        config, size = self._config, self._collector.size
+        places = range(first, first + config.queries)
+        start = config.seed * 10**6  # streams of different seeds share no task
+        indices = [TRAIN[start + n] if size is None else n % size for n in places]
+        groups: list[list[Finished]] = [[] for _ in places]
+        run = self._collector.run(
+            self._player,
+            [index for index in indices for _ in range(config.group)],
+            batch=config.batch,
+            seed=config.seed + 100_003 * first,
+            traces=True,
+            lockstep=True,
+        )
+        for finished in sorted(run, key=lambda finished: finished.position):
+            groups[finished.position // config.group].append(finished)
+        return groups
 
 
 def train(config: TTRLConfig) -> dict[str, Any]:
@@ -68,103 +121,29 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
-
-    learner = Learner(config)
-    checkpoints, progress = Checkpoints(out, learner.parts), Progress()
-    checkpoints.load(progress)
-    player = VLMPolicy(
-        learner.model,
-        learner.processor,
-        temperature=config.temperature,
-        max_new_tokens=config.max_tokens,
-        look=learner.vision.inputs,
-    )
-    pictures = ObservationEncoder(learner.model, learner.processor, learner.vision).pictures()
-    encoder = HybridEncoder(WordLlamaWords(), pictures, config.words)
+    updater = Updater(config)
+    learner, progress = updater.learner, updater.progress
     log = Log(out, config.updates, progress.step)
-    ledger = Ledger(out / LEDGER, progress.step)
-    env_kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
-    each = envs_for(config.batch, config.workers)
-    with (
-        Collector(
-            config.env, env_kwargs, workers=config.workers, envs_per_worker=each
-        ) as collector,
-        Memory(out / "memory", encoder.name, encoder.size) as memory,
-    ):
-        memory.forget_after(progress.remembered)
+    with Actor(learner.model, learner.processor, learner.vision, config) as actor:
+        actor.memory.forget_after(progress.remembered)
         while progress.step < config.updates:
             started = time.perf_counter()
-            learner.vision.clear()
-            player.model.eval()
-
-            # 1.-5. Rollouts on the next queries; recall, vote, and who is learned from.
-            judged = [
-                judge(finished, memory, encoder, config)
-                for finished in _groups(collector, player, progress, config)
-            ]
-            clear = [one for one in judged if one.learned_from(config)]
-
+            # 1.-5., 7. Rollouts on the next queries; recall, vote, abstain or choose; remember.
+            judged, entries = actor.meet(progress.step * config.queries)
             # 6. The update: towards the votes, held near the moving average, which follows.
-            rollouts = [rollout for one in clear for rollout in one.rollouts]
-            gains = advantage(clear, config)
-            made = learner.learn(rollouts, gains, progress.step)
+            made = updater.update(entries, actor.memory)
 
-            # 7. What was met is remembered, and what was decided written down.
-            entries = [memory.add(entry_of(one, config), one.vector) for one in judged]
-            if len(memory) > config.capacity:
-                memory.prune(config.capacity)
-            progress.step += 1
-            progress.remembered = entries[-1]
-            ledger.write(
-                {
-                    "update": progress.step,
-                    "queries": [
-                        said(one, number, config)
-                        for one, number in zip(judged, entries, strict=True)
-                    ],
-                    "gains": gains.tolist(),
-                    "decision": made.decision,
-                    "kl_before": made.kl_before,
-                    "kl_after": made.kl_after,
-                    "beta": made.beta,
-                    "adapter": learner.digest,
-                }
-            )
             logged = made.figures | figures(judged, config)
             logged |= {"kl": made.kl_before, "kl_after": made.kl_after, "beta": made.beta}
-            logged |= {"kept": float(made.decision == "keep"), "remembered": float(len(memory))}
+            logged |= {"kept": float(made.decision == "keep")}
+            logged |= {"remembered": float(len(actor.memory))}
             logged["seconds"] = time.perf_counter() - started
             log.write(progress.step, logged, ("vote_score", "confidence", "kl"))
-            if progress.step == config.updates or progress.step % config.checkpoint_every == 0:
-                checkpoints.save(progress)
+    updater.save()
     save_model(learner.model, learner.processor, out / "model")
-    ledger.close()
+    updater.close()
     log.close()
     return {"updates": progress.step, "adapter": learner.digest}
-
-
-def _groups(
-    collector: Collector, player: VLMPolicy, progress: Progress, config: TTRLConfig
-) -> list[list[Finished]]:
-    """Rollouts on the next queries of the stream."""
-    numbers = range(progress.query, progress.query + config.queries)
-    progress.query += config.queries
-    size = collector.size
-    start = config.seed * 10**6  # streams of different seeds share no task
-    indices = [TRAIN[start + n] if size is None else n % size for n in numbers]
-    wanted = [index for index in indices for _ in range(config.group)]
-    groups: list[list[Finished]] = [[] for _ in numbers]
-    run = collector.run(
-        player,
-        wanted,
-        batch=config.batch,
-        seed=config.seed + 100_003 * numbers.start,
-        traces=True,
-        lockstep=True,
-    )
-    for finished in sorted(run, key=lambda finished: finished.position):
-        groups[finished.position // config.group].append(finished)
-    return groups
 
 
 def _check(config: TTRLConfig) -> None:

@@ -18,13 +18,15 @@ class Voted:
         trace: Its trace.
         fidelity: Of its pixels, 0..1.
         weight: In the vote.
-        rollout: Its tokens and images, where they are kept: an update can then be made again.
+        rollout: Its tokens and images, where it is learned from.
+        gains: The advantage of each of its steps; empty where it is not learned from.
     """
 
     trace: Trace
     fidelity: float
     weight: float
     rollout: Rollout | None = None
+    gains: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Entry:
         confidence: Of the vote, 0..1.
         margin: Of the vote, 0..1.
         exemplar: Which of `rollouts` was learned from; None without one.
+        place: Of the query in its stream.
+        neighbours: The entries that the vote regarded.
     """
 
     task_id: str
@@ -54,6 +58,8 @@ class Entry:
     confidence: float
     margin: float
     exemplar: int | None
+    place: int = 0
+    neighbours: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

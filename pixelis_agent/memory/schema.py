@@ -16,6 +16,7 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE queries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     created REAL NOT NULL,
+    place INTEGER NOT NULL,
     task_id TEXT NOT NULL,
     task_type TEXT NOT NULL,
     question TEXT NOT NULL,
@@ -38,6 +39,7 @@ CREATE TABLE traces (
     place INTEGER NOT NULL,
     trace BLOB NOT NULL,
     tokens BLOB,
+    gains BLOB NOT NULL,
     fidelity REAL NOT NULL,
     weight REAL NOT NULL,
     PRIMARY KEY (query, place)
@@ -48,7 +50,8 @@ CREATE TABLE votes (
     confidence REAL NOT NULL,
     margin REAL NOT NULL,
     exemplar INTEGER,
-    ops TEXT NOT NULL
+    ops TEXT NOT NULL,
+    neighbours TEXT NOT NULL
 );
 """
 

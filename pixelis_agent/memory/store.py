@@ -117,10 +117,12 @@ class Memory:
         new = {d: encoded(i) for d, i in pixels.items() if not self._knows(d)}
         with self._writing() as db:
             number = db.execute(
-                "INSERT INTO queries (created, task_id, task_type, question, media_digest, vector)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO queries"
+                " (created, place, task_id, task_type, question, media_digest, vector)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     time.time(),
+                    entry.place,
                     entry.task_id,
                     entry.task_type,
                     entry.question,
@@ -142,13 +144,14 @@ class Memory:
                 ],
             )
             db.executemany(
-                "INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         number,
                         place,
                         zlib.compress(one.trace.to_json()),
                         None if one.rollout is None else pack_rollout(one.rollout),
+                        np.array(one.gains, FLOATS).tobytes(),
                         one.fidelity,
                         one.weight,
                     )
@@ -158,7 +161,7 @@ class Memory:
             chosen = None if entry.exemplar is None else entry.rollouts[entry.exemplar].trace
             ops = [step.action.op for step in chosen.steps if step.valid] if chosen else []
             db.execute(
-                "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     number,
                     entry.answer,
@@ -166,6 +169,7 @@ class Memory:
                     entry.margin,
                     entry.exemplar,
                     " ".join(ops),
+                    " ".join(map(str, entry.neighbours)),
                 ),
             )
         self.index.add([number], vector[None])
@@ -182,13 +186,14 @@ class Memory:
         """
         row = self.record.execute(
             "SELECT task_id, task_type, question, media_digest, answer, confidence, margin,"
-            " exemplar FROM queries JOIN votes ON votes.query = queries.id WHERE id = ?",
+            " exemplar, place, neighbours FROM queries JOIN votes ON votes.query = id WHERE id = ?",
             (number,),
         ).fetchone()
         if row is None:
             raise KeyError(f"there is no entry {number}")
         rollouts = self.record.execute(
-            "SELECT trace, tokens, fidelity, weight FROM traces WHERE query = ? ORDER BY place",
+            "SELECT trace, tokens, fidelity, weight, gains FROM traces WHERE query = ?"
+            " ORDER BY place",
             (number,),
         ).fetchall()
         return Entry(
@@ -203,13 +208,16 @@ class Memory:
                     fidelity,
                     weight,
                     tokens and unpack_rollout(tokens, self._images(number, place)),
+                    tuple(np.frombuffer(gains, FLOATS).tolist()),
                 )
-                for place, (trace, tokens, fidelity, weight) in enumerate(rollouts)
+                for place, (trace, tokens, fidelity, weight, gains) in enumerate(rollouts)
             ),
             answer=row[4],
             confidence=row[5],
             margin=row[6],
             exemplar=row[7],
+            place=row[8],
+            neighbours=tuple(map(int, row[9].split())),
         )
 
     def nearest(self, vector: Vectors, k: int) -> list[tuple[int, float]]:
@@ -262,6 +270,19 @@ class Memory:
         gone = sorted(worth, key=lambda n: (-worth[n], -n))[keep:]
         self._forget(gone)
         return sorted(gone)
+
+    def after(self, number: int, most: int) -> list[int]:
+        """The ids of the first `most` entries that are newer than one, the oldest first."""
+        rows = self.record.execute(
+            "SELECT id FROM queries WHERE id > ? ORDER BY id LIMIT ?", (number, most)
+        )
+        return [n for (n,) in rows]
+
+    @property
+    def next_place(self) -> int:
+        """The place in the stream after that of every entry; 0 of an empty memory."""
+        last = self.record.execute("SELECT max(place) FROM queries").fetchone()[0]
+        return 0 if last is None else int(last) + 1
 
     def forget_after(self, number: int) -> None:
         """Forgets entries newer than one: of a run that goes on from before they were met."""

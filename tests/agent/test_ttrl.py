@@ -13,11 +13,14 @@ import torch
 from pixelis_agent import ttrl
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.ledger import config_of, replay_ledger
+from pixelis_agent.ledger import config_of
 from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.load import TINY, Lora, load_model
+from pixelis_agent.replay_updates import replay_ledger
 from pixelis_agent.training import read_metrics
+from pixelis_agent.ttrl import Actor
+from pixelis_agent.updater import Updater
 
 SMALL = TTRLConfig(
     model=TINY,
@@ -68,7 +71,7 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     assert [row["update"] for row in ledger] == [1, 2]
     assert ledger[-1]["adapter"] == result["adapter"]
     assert all(len(query["answers"]) == SMALL.group for row in ledger for query in row["queries"])
-    learned = [row for row in ledger if any(q["learned_from"] for q in row["queries"])]
+    learned = [row for row in ledger if any(q["answer"] for q in row["queries"])]
     assert learned
     assert learned[0]["kl_after"] > 0
     with Memory(whole.out / "memory") as memory:
@@ -77,24 +80,22 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
 
     # The same again, killed after an update was remembered and before it was kept; and nobody
     # knows a right answer.
-    save = ttrl.Checkpoints.save
+    save, played = Updater.save, Actor._groups
 
-    def dying(self: Any, progress: Any) -> None:
-        if progress.step == 2:
+    def dying(self: Updater) -> None:
+        if self.progress.step == 2:
             raise Killed
-        save(self, progress)
-
-    played = ttrl._groups
+        save(self)
 
     def unlabelled(*args: Any) -> Any:
         return [[replace(one, score=None) for one in group] for group in played(*args)]
 
-    monkeypatch.setattr(ttrl, "_groups", unlabelled)
-    monkeypatch.setattr(ttrl.Checkpoints, "save", dying)
+    monkeypatch.setattr(Actor, "_groups", unlabelled)
+    monkeypatch.setattr(Updater, "save", dying)
     again = replace(SMALL, out=tmp_path / "again")
     with pytest.raises(Killed):
         ttrl.train(again)
-    monkeypatch.setattr(ttrl.Checkpoints, "save", save)
+    monkeypatch.setattr(Updater, "save", save)
     assert ttrl.train(again) == result
     assert ledger_of(again.out) == ledger
     known = {"score", "vote_score"}
@@ -120,7 +121,7 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     path.write_text(lines)
     with Memory(again.out / "memory") as memory:
         memory.prune(0)
-    with pytest.raises(ValueError, match="which the memory has forgotten"):
+    with pytest.raises(ValueError, match="the memory has forgotten what"):
         replay_ledger(again)
     assert main(["audit", "--policy", str(tmp_path), "--ledger"]) == 2
     assert "is no run of `pixelis ttrl`" in capsys.readouterr().err

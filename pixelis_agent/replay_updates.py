@@ -1,0 +1,51 @@
+"""The updates of a test-time run made again, from its ledger and its memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learner import Learner
+from pixelis_agent.ledger import LEDGER, read_ledger
+from pixelis_agent.memory import Memory
+from pixelis_agent.updater import learn_from
+
+
+def replay_ledger(config: TTRLConfig) -> dict[str, Any]:
+    """Makes every update of a run again, from the rollouts that its memory holds.
+
+    Args:
+        config: Of the run.
+
+    Returns:
+        `updates` that were made again, and the `adapter`'s digest at their end.
+
+    Raises:
+        ValueError: There is no ledger, an update came out different, or the memory no longer holds
+            what one was made of.
+    """
+    rows = read_ledger(Path(config.out) / LEDGER)
+    if not rows:
+        raise ValueError(f"there is no {LEDGER} in {config.out}")
+    learner = Learner(config)
+    with Memory(Path(config.out) / "memory") as memory:
+        for step, row in enumerate(rows):
+            learner.vision.clear()
+            try:
+                entries = [memory.get(query["entry"]) for query in row["queries"]]
+            except KeyError as error:
+                raise ValueError(
+                    f"update {row['update']} cannot be made again: the memory has forgotten what "
+                    f"it was made of ({error})"
+                ) from None
+            made = learn_from(learner, entries, step)
+            found = {"decision": made.decision, "kl_before": made.kl_before, "beta": made.beta}
+            found |= {"kl_after": made.kl_after, "adapter": learner.digest}
+            for name, value in found.items():
+                if value != row[name]:
+                    raise ValueError(
+                        f"update {row['update']} came out different: {name} is {value}, the ledger "
+                        f"says {row[name]}"
+                    )
+    return {"updates": len(rows), "adapter": learner.digest}

@@ -1,0 +1,105 @@
+"""Updates of test-time learning from what its memory holds, each of them written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learner import Decision, Learner
+from pixelis_agent.ledger import LEDGER, Ledger
+from pixelis_agent.memory import Entry, Memory
+from pixelis_agent.training import Checkpoints
+from pixelis_env.trace import final_answer
+
+
+@dataclass
+class Progress:
+    """How far a run has come; saved with every checkpoint.
+
+    Attributes:
+        step: Updates.
+        remembered: The newest entry of the memory that they were made of.
+    """
+
+    step: int = 0
+    remembered: int = 0
+
+
+class Updater:
+    """A learner that goes on from its last checkpoint, bit for bit.
+
+    Args:
+        config: Of the run.
+
+    Attributes:
+        learner: The policy.
+        progress: How far it has come.
+    """
+
+    def __init__(self, config: TTRLConfig) -> None:
+        self._every = config.checkpoint_every
+        out = Path(config.out)
+        self.learner, self.progress = Learner(config), Progress()
+        self._checkpoints = Checkpoints(out, self.learner.parts)
+        self._checkpoints.load(self.progress)
+        self._ledger = Ledger(out / LEDGER, self.progress.step)
+
+    def update(self, numbers: Sequence[int], memory: Memory) -> Decision:
+        """One update from the entries of a memory."""
+        entries = [memory.get(number) for number in numbers]
+        made = learn_from(self.learner, entries, self.progress.step)
+        self.progress.step += 1
+        self.progress.remembered = numbers[-1]
+        self._ledger.write(
+            {
+                "update": self.progress.step,
+                "queries": [_said(n, e) for n, e in zip(numbers, entries, strict=True)],
+                "decision": made.decision,
+                "kl_before": made.kl_before,
+                "kl_after": made.kl_after,
+                "beta": made.beta,
+                "adapter": self.learner.digest,
+            }
+        )
+        if self.progress.step % self._every == 0:
+            self.save()
+        return made
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        self._checkpoints.save(self.progress)
+
+    def close(self) -> None:
+        """Closes the ledger."""
+        self._ledger.close()
+
+
+def learn_from(learner: Learner, entries: Sequence[Entry], step: int) -> Decision:
+    """An update by the rollouts that entries hold to be learned from."""
+    voted = [one for entry in entries for one in entry.rollouts if one.rollout is not None]
+    gains = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(one.gains) for one in voted] or [torch.zeros(0)], batch_first=True
+    )
+    return learner.learn([one.rollout for one in voted if one.rollout], gains, step)
+
+
+def _said(number: int, entry: Entry) -> dict[str, Any]:
+    """A query's part of the ledger."""
+    return {
+        "entry": number,
+        "place": entry.place,
+        "task_id": entry.task_id,
+        "neighbours": entry.neighbours,
+        "answers": [final_answer(one.trace.steps) for one in entry.rollouts],
+        "fidelity": [one.fidelity for one in entry.rollouts],
+        "weights": [one.weight for one in entry.rollouts],
+        "answer": entry.answer,
+        "confidence": entry.confidence,
+        "margin": entry.margin,
+        "exemplar": entry.exemplar,
+    }
