@@ -246,6 +246,7 @@ class TTRLConfig:
         batch: Episodes that the policy is asked about at once.
         seed: Of the stream, of sampling and of first weights.
         checkpoint_every: Updates between checkpoints.
+        beside: Learn in a process of its own, while this one goes on answering.
     """
 
     model: str
@@ -287,6 +288,7 @@ class TTRLConfig:
     batch: int = 16
     seed: int = 0
     checkpoint_every: int = 5
+    beside: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,10 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     """
     one_thread()
     _check(config)
+    if config.beside:
+        from pixelis_agent.beside import serve
+
+        return serve(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
