@@ -34,8 +34,8 @@ class Decision:
     Attributes:
         decision: "keep", "skip" (only the average pulled), "roll back", or "abstain" where there
             was nothing to learn from.
-        kl_before: The divergence per token from the average before it, nats.
-        kl_after: After it.
+        kl_before: The divergence per token of the policy from the average before it, nats.
+        kl_after: That of the average from the policy after it.
         beta: Weight of the divergence.
         figures: Of the optimizer steps.
     """
@@ -141,5 +141,7 @@ class Learner:
                 config,
                 self._accelerator,
             )
-        after = divergence(score(policy, rollouts, shares, vision), averaged, self._accelerator)
+        # The tokens were sampled near the average, not from what the policy has become: of those
+        # it now shuns, the estimate in the other direction would be without bounds.
+        after = divergence(averaged, score(policy, rollouts, shares, vision), self._accelerator)
         return Decision(verdict.value, before, after, beta, figures)
