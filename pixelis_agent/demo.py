@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,14 @@ LIVE_STEPS, LIVE_TOKENS = 6, 96
 to end would go on to the limit."""
 
 REFINED_TYPE = "time_first"
-REFINED_ITERATIONS = 4
+REFINED_ITERATIONS = 3
 REFINED_TASKS = 3
 REFINED_GROUP = 6
+
+ADAPTED_TYPE, ADAPTED_SHIFT = "text_read", "fonts"
+ADAPTED_UPDATES = 3
+ADAPTED_QUERIES = 2
+ADAPTED_GROUP = 6
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class DemoConfig:
         seed: Of the tasks; different seeds share none.
         pictures: Episodes of the agent that are drawn.
         live: Train as well: the early checkpoint on demonstrations, the shipped agent on what its
-            own operations return.
+            own operations return, and in a new place without labels.
     """
 
     out: Path = Path("runs/agent-demo")
@@ -69,6 +74,8 @@ def run(config: DemoConfig) -> dict[str, Any]:
         figures["live"] = learn(config.out, console)
         console.rule("refining, live: from what the agent's own operations return (CC-RFT)")
         figures["refined"] = refine(config.out)
+        console.rule("adapting, live: to other lettering, without labels (TTRL)")
+        figures["adapted"] = adapt(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "demo.json").write_text(json.dumps(figures, indent=1) + "\n")
     console.print(f"traces, pictures, the live run: {config.out}")
@@ -176,13 +183,8 @@ def refine(out: Path) -> list[dict[str, Any]]:
 
     They show what is paid and how far the policy moves; it takes far more to be measurably better.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from pixelis_agent.ccrft import train
     from pixelis_agent.config import CCRFTConfig, CuriosityConfig
-    from pixelis_agent.evaluate import show
-    from pixelis_agent.training import read_metrics
 
     result = out / "refined"
     shutil.rmtree(result, ignore_errors=True)
@@ -199,7 +201,6 @@ def refine(out: Path) -> list[dict[str, Any]]:
             curiosity=CuriosityConfig(warm_up=1),
         )
     )
-    rows = read_metrics(result / "metrics.jsonl")
     shown = {
         "step": "iteration",
         "score": "score",
@@ -210,10 +211,58 @@ def refine(out: Path) -> list[dict[str, Any]]:
         "beta": "beta",
         "seconds": "seconds",
     }
+    return _shown(result, shown)
+
+
+def adapt(out: Path) -> list[dict[str, Any]]:
+    """A few updates of TTRL in rooms with other lettering; prints a line for each.
+
+    The scores are of the stream, before each update: what the votes would have answered.
+    """
+    from pixelis_agent.config import TTRLConfig
+    from pixelis_agent.ttrl import train
+
+    result = out / "adapted"
+    shutil.rmtree(result, ignore_errors=True)
+    train(
+        TTRLConfig(
+            model=TINY,
+            out=result,
+            types=(ADAPTED_TYPE,),
+            shift=ADAPTED_SHIFT,
+            tools="oracle",
+            updates=ADAPTED_UPDATES,
+            queries=ADAPTED_QUERIES,
+            group=ADAPTED_GROUP,
+            learning_rate=1e-3,
+        )
+    )
+    shown = {
+        "step": "update",
+        "score": "rollouts",
+        "vote_score": "votes",
+        "confidence": "confidence",
+        "abstained": "abstained",
+        "kl": "KL",
+        "remembered": "remembered",
+        "seconds": "seconds",
+    }
+    return _shown(result, shown)
+
+
+def _shown(run: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A run's metrics, a line a step on the screen."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from pixelis_agent.evaluate import show
+    from pixelis_agent.training import read_metrics
+
+    rows = read_metrics(run / "metrics.jsonl")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in shown.values():
+    for title in columns.values():
         table.add_column(title, justify="right")
     for row in rows:
-        table.add_row(*(f"{row.get(key, 0):.3g}" for key in shown))
+        table.add_row(*(f"{row.get(key, 0):.3g}" for key in columns))
     show(table)
     return rows

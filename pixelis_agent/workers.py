@@ -30,6 +30,7 @@ from pixelis_env.env import PixelisEnv
 from pixelis_env.metrics.pointing import Aim, aims
 from pixelis_env.observation import overview_indices
 from pixelis_env.tasks.base import Task
+from pixelis_env.tasks.pool import Recent
 from pixelis_env.trace import Step, Trace
 from pixelis_env.wrappers import ToolCall
 
@@ -135,6 +136,10 @@ Request = Union[Begin, Play]
 Reply = Union[Begun, Played, Failed]
 
 
+KEPT = 3
+"""Tasks that a worker keeps beyond those that are played."""
+
+
 class Died(Exception):
     """A worker process ended on its own; the message says how."""
 
@@ -156,6 +161,11 @@ class Host:
             ToolCall(gym.make(env_id, disable_env_checker=True, **env_kwargs)) for _ in range(slots)
         ]
         self._trace = [False] * slots
+        # Rollouts of a group come one after another: their task, and what is rendered of it, is
+        # made once.
+        shared = Recent(self._inner(0).source, min(slots, KEPT))
+        for env in self._envs:
+            env.unwrapped.source = shared  # type: ignore[attr-defined]
         self.tools = self._envs[0].tools()
         self.size: int | None = self._inner(0).source.size
 

@@ -6,6 +6,7 @@ Each part is brought to length 1 before they are joined, so that the inner produ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,8 +42,13 @@ class WordLlamaWords:
     """
 
     def __init__(self, size: int = 128) -> None:
+        # Its import would set up the logging of the whole process.
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
         import wordllama
 
+        root.handlers[:] = handlers
+        root.setLevel(level)
         # Its tokenizer is in the wheel too, but looked for in a cache only: that is its folder.
         home = Path(wordllama.__file__).parent
         self._model = wordllama.WordLlama.load(

@@ -16,6 +16,7 @@ from pixelis_agent.collect import Collector, RolloutError, collect
 from pixelis_agent.policies.base import Turn
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy, ScriptedPolicy
 from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_env.tasks.base import Task
 from pixelis_env.trace import Trace
 from tests.agent.small import small_kwargs
 
@@ -294,3 +295,26 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class Counting:
+    """A source that counts what it made."""
+
+    name, size = "counting", 60
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+        self._source = SMALL["source"]
+
+    def task(self, index: int) -> Task:
+        self.made.append(index)
+        return self._source.task(index)
+
+
+def test_a_group_makes_its_task_once() -> None:
+    source = Counting()
+    kwargs = {**SMALL, "source": source}
+    wanted = [index for index in range(5) for _ in range(6)]
+    done = list(collect(OraclePolicy(), "Pixelis-v0", wanted, env_kwargs=kwargs, workers=0))
+    assert len(done) == len(wanted)
+    assert source.made == [0, 1, 2, 3, 4]
