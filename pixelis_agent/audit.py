@@ -264,8 +264,8 @@ def run(config: AuditConfig) -> dict[str, Any]:
     from rich.table import Table
 
     if config.ledger:
-        from pixelis_agent.ledger import config_of
-        from pixelis_agent.replay_updates import replay_ledger
+        from pixelis_agent.ttrl.ledger import config_of
+        from pixelis_agent.ttrl.replay import replay_ledger
 
         made = replay_ledger(config_of(config.policy))
         print(f"{made['updates']} updates came out the same; adapter {made['adapter']}")

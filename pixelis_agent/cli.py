@@ -47,7 +47,7 @@ COMMANDS = {
     "ttrl": Command(
         "phase 3: adapt to a new place, without labels",
         "pixelis_agent.config:TTRLConfig",
-        "pixelis_agent.ttrl:train",
+        "pixelis_agent.ttrl.train:train",
     ),
     "eval": Command(
         "play held-out tasks and score a policy",

@@ -220,7 +220,7 @@ def adapt(out: Path) -> list[dict[str, Any]]:
     The scores are of the stream, before each update: what the votes would have answered.
     """
     from pixelis_agent.config import TTRLConfig
-    from pixelis_agent.ttrl import train
+    from pixelis_agent.ttrl.train import train
 
     result = out / "adapted"
     shutil.rmtree(result, ignore_errors=True)

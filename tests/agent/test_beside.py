@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import torch
 
-from pixelis_agent import beside
-from pixelis_agent.beside import PATIENCE, Supervised
-from pixelis_agent.ledger import config_of, read_ledger
 from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.load import TINY, Lora, load_model
-from pixelis_agent.replay_updates import replay_ledger
-from pixelis_agent.ttrl import train
-from pixelis_agent.versions import KEPT, Versions
+from pixelis_agent.ttrl import beside
+from pixelis_agent.ttrl.beside import PATIENCE, Supervised
+from pixelis_agent.ttrl.ledger import config_of, read_ledger
+from pixelis_agent.ttrl.replay import replay_ledger
+from pixelis_agent.ttrl.train import train
+from pixelis_agent.ttrl.versions import KEPT, Versions
 from tests.agent.test_ttrl import SMALL
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from pixelis_agent import ttrl
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.ledger import config_of
 from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.load import TINY, Lora, load_model
-from pixelis_agent.replay_updates import replay_ledger
 from pixelis_agent.training import read_metrics
-from pixelis_agent.ttrl import Actor
-from pixelis_agent.updater import Updater
+from pixelis_agent.ttrl import train as ttrl
+from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.ledger import config_of
+from pixelis_agent.ttrl.replay import replay_ledger
+from pixelis_agent.ttrl.updater import Updater
 
 SMALL = TTRLConfig(
     model=TINY,

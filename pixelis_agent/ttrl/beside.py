@@ -1,9 +1,9 @@
 """Test-time learning in two processes: one answers queries, one learns from them.
 
 The one that answers (`serve`) never waits for the other: it puts what it meets into the memory and
-takes over new versions of the adapter between queries. The one that learns (``python -m
-pixelis_agent.beside RUN``) reads the memory, and goes on from its last checkpoint when it has died
-and was started again.
+takes over new versions of the adapter between queries. The one that learns
+(``python -m pixelis_agent.ttrl.beside RUN``) reads the memory, and goes on from its last checkpoint
+when it has died and was started again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.judging import figures
-from pixelis_agent.ledger import LEDGER, config_of, read_ledger
 from pixelis_agent.memory import Memory
 from pixelis_agent.training import Log, one_thread, save_model
-from pixelis_agent.updater import Updater
-from pixelis_agent.versions import Versions
+from pixelis_agent.ttrl.judging import figures
+from pixelis_agent.ttrl.ledger import LEDGER, config_of, read_ledger
+from pixelis_agent.ttrl.updater import Updater
+from pixelis_agent.ttrl.versions import Versions
 
 PATIENCE = 5
 """Deaths in a row, without a new version between them, after which it is not started again."""
@@ -92,14 +92,15 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
     """Answers the queries of the stream while another process learns from them.
 
     A run that was stopped goes on with the query after the last that it remembers. Unlike
-    `ttrl.train` it does not come out the same each time: which version answers which query depends
-    on who is quicker. What was learned from what is in the ledger, and can be made again.
+    `pixelis_agent.ttrl.train` it does not come out the same each time: which version answers which
+    query depends on who is quicker. What was learned from what is in the ledger, and can be made
+    again.
     """
     from pixelis_agent.models.anchor import load_to_adapt
     from pixelis_agent.models.batch import base_model
     from pixelis_agent.models.load import Lora
     from pixelis_agent.models.vision import VisionCache
-    from pixelis_agent.ttrl import Actor
+    from pixelis_agent.ttrl.actor import Actor
 
     one_thread()
     out = Path(config.out)
@@ -117,7 +118,9 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
     ) as actor:
         log = Log(out, config.updates, actor.memory.next_place // config.queries)
         updater = Supervised(
-            [sys.executable, "-m", "pixelis_agent.beside", str(out)], versions, out / "updater.log"
+            [sys.executable, "-m", "pixelis_agent.ttrl.beside", str(out)],
+            versions,
+            out / "updater.log",
         )
         try:
             while (first := actor.memory.next_place) < config.updates * config.queries:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.learner import Decision, Learner
-from pixelis_agent.ledger import LEDGER, Ledger
 from pixelis_agent.memory import Entry, Memory
 from pixelis_agent.training import Checkpoints
+from pixelis_agent.ttrl.learner import Decision, Learner
+from pixelis_agent.ttrl.ledger import LEDGER, Ledger
 from pixelis_env.trace import final_answer
 
 

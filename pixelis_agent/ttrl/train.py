@@ -16,94 +16,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pixelis_agent.collect import Collector, Finished, envs_for
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.encode import ObservationEncoder
-from pixelis_agent.evaluate import env_arguments
-from pixelis_agent.judging import Judged, entry_of, figures, judge
-from pixelis_agent.memory import HybridEncoder, Memory, WordLlamaWords
-from pixelis_agent.models.processor import Processor
-from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.policies.vlm import VLMPolicy
-from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import (
     Log,
     one_thread,
     save_model,
 )
-from pixelis_agent.updater import Updater
-
-
-class Actor:
-    """Meets the queries of a stream, with steps 1 to 5 and 7 for each.
-
-    Args:
-        model: Who plays.
-        processor: Its processor.
-        vision: The features of its frozen tower.
-        config: Of the run.
-    """
-
-    def __init__(
-        self, model: Any, processor: Processor, vision: VisionCache, config: TTRLConfig
-    ) -> None:
-        self._config, self._vision = config, vision
-        self._player = VLMPolicy(
-            model,
-            processor,
-            temperature=config.temperature,
-            max_new_tokens=config.max_tokens,
-            look=vision.inputs,
-        )
-        pictures = ObservationEncoder(model, processor, vision).pictures()
-        self._encoder = HybridEncoder(WordLlamaWords(), pictures, config.words)
-        self._collector = Collector(
-            config.env,
-            env_arguments(config.level, config.shift, config.types, config.tools),
-            workers=config.workers,
-            envs_per_worker=envs_for(config.batch, config.workers),
-        )
-        folder = Path(config.out) / "memory"
-        self.memory = Memory(folder, self._encoder.name, self._encoder.size)
-
-    def __enter__(self) -> Actor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._collector.close()
-        self.memory.close()
-
-    def meet(self, first: int) -> tuple[list[Judged], list[int]]:
-        """The next queries of the stream from a place on, and the entries they became."""
-        self._vision.clear()
-        self._player.model.eval()
-        config, memory = self._config, self.memory
-        judged = [judge(group, memory, self._encoder, config) for group in self._groups(first)]
-        entries = [
-            memory.add(entry_of(one, first + k, config), one.vector) for k, one in enumerate(judged)
-        ]
-        if len(memory) > config.capacity:
-            memory.prune(config.capacity)
-        return judged, entries
-
-    def _groups(self, first: int) -> list[list[Finished]]:
-        """Rollouts on the next queries."""
-        config, size = self._config, self._collector.size
-        places = range(first, first + config.queries)
-        start = config.seed * 10**6  # streams of different seeds share no task
-        indices = [TRAIN[start + n] if size is None else n % size for n in places]
-        groups: list[list[Finished]] = [[] for _ in places]
-        run = self._collector.run(
-            self._player,
-            [index for index in indices for _ in range(config.group)],
-            batch=config.batch,
-            seed=config.seed + 100_003 * first,
-            traces=True,
-            lockstep=True,
-        )
-        for finished in sorted(run, key=lambda finished: finished.position):
-            groups[finished.position // config.group].append(finished)
-        return groups
+from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.beside import serve
+from pixelis_agent.ttrl.judging import figures
+from pixelis_agent.ttrl.updater import Updater
 
 
 def train(config: TTRLConfig) -> dict[str, Any]:
@@ -119,8 +41,6 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     one_thread()
     _check(config)
     if config.beside:
-        from pixelis_agent.beside import serve
-
         return serve(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)

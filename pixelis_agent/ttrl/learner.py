@@ -1,7 +1,7 @@
 """What a policy becomes by the rollouts it is given: the updates of test-time learning.
 
 The same rollouts and gains in the same order make the same adapter, to the last bit: so a ledger of
-them can be played again (`pixelis_agent.ledger`).
+them can be played again (`pixelis_agent.ttrl.ledger`).
 """
 
 from __future__ import annotations

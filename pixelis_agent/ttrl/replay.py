@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.learner import Learner
-from pixelis_agent.ledger import LEDGER, read_ledger
 from pixelis_agent.memory import Memory
-from pixelis_agent.updater import learn_from
+from pixelis_agent.ttrl.learner import Learner
+from pixelis_agent.ttrl.ledger import LEDGER, read_ledger
+from pixelis_agent.ttrl.updater import learn_from
 
 
 def replay_ledger(config: TTRLConfig) -> dict[str, Any]:

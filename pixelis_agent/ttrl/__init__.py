@@ -1,0 +1,1 @@
+"""Phase 3, test-time reinforcement learning: see `pixelis_agent.ttrl.train`."""
