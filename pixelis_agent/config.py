@@ -222,6 +222,7 @@ class TTRLConfig:
             rollout its own certainty (as TENT, arXiv 2006.10726, does with gradients).
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
+        repeats: How often the same question about the same medium is learned from, at the most.
         least_margin: A vote that is won by less is not learned from, 0..1; 0 = all are.
         behaviour: Weight of the likeness to the exemplar, beside 1 for agreement with the vote.
         efficiency: Weight of short and valid chains.
@@ -246,6 +247,9 @@ class TTRLConfig:
         batch: Episodes that the policy is asked about at once.
         seed: Of the stream, of sampling and of first weights.
         checkpoint_every: Updates between checkpoints.
+        poison: Bad tasks among those of the rooms, to see what they do: "duplicate", "corrupt",
+            "unanswerable" or "lopsided", see `pixelis_agent.ttrl.poison`.
+        poison_share: How many, 0..1.
         beside: Learn in a process of its own, while this one goes on answering.
     """
 
@@ -265,6 +269,7 @@ class TTRLConfig:
     vote: Literal["trajectories", "majority", "entropy"] = "trajectories"
     by_behaviour: bool = True
     by_fidelity: bool = True
+    repeats: int = 1
     least_margin: float = 0.2
     behaviour: float = 0.3
     efficiency: float = 0.1
@@ -288,6 +293,8 @@ class TTRLConfig:
     batch: int = 16
     seed: int = 0
     checkpoint_every: int = 5
+    poison: Literal["none", "duplicate", "corrupt", "unanswerable", "lopsided"] = "none"
+    poison_share: float = 0.3
     beside: bool = False
 
 

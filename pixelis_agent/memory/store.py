@@ -278,6 +278,15 @@ class Memory:
         )
         return [n for (n,) in rows]
 
+    def times_learned(self, question: str, media_digest: str) -> int:
+        """How many entries of this question about this medium were learned from."""
+        row = self.record.execute(
+            "SELECT count(*) FROM queries JOIN votes ON votes.query = id"
+            " WHERE media_digest = ? AND question = ? AND exemplar IS NOT NULL",
+            (media_digest, question),
+        ).fetchone()
+        return int(row[0])
+
     @property
     def next_place(self) -> int:
         """The place in the stream after that of every entry; 0 of an empty memory."""

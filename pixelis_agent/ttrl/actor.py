@@ -15,6 +15,8 @@ from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.ttrl.judging import Judged, entry_of, judge
+from pixelis_agent.ttrl.poison import Poisoned
+from pixelis_env.tasks.rooms import RoomsSource
 
 
 class Actor:
@@ -42,7 +44,7 @@ class Actor:
         self._encoder = HybridEncoder(WordLlamaWords(), pictures, config.words)
         self._collector = Collector(
             config.env,
-            env_arguments(config.level, config.shift, config.types, config.tools),
+            _arguments(config),
             workers=config.workers,
             envs_per_worker=envs_for(config.batch, config.workers),
         )
@@ -87,3 +89,18 @@ class Actor:
         for finished in sorted(run, key=lambda finished: finished.position):
             groups[finished.position // config.group].append(finished)
         return groups
+
+
+def _arguments(config: TTRLConfig) -> dict[str, Any]:
+    """The environment's keyword arguments.
+
+    Raises:
+        ValueError: Poison for another environment than that of all rooms.
+    """
+    if config.poison == "none":
+        return env_arguments(config.level, config.shift, config.types, config.tools)
+    if config.env != "Pixelis-v0":
+        raise ValueError(f"poison is for the rooms of Pixelis-v0, not for {config.env}")
+    rooms = RoomsSource("all", config.level, config.shift, config.types or None)
+    source = Poisoned(rooms, config.poison, config.poison_share, config.seed)
+    return {"source": source} | ({} if config.tools is None else {"tools": config.tools})

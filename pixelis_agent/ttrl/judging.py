@@ -26,7 +26,17 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class Judged:
-    """A query after its vote: its rollouts, what they voted, and which of them is the exemplar."""
+    """A query after its vote.
+
+    Attributes:
+        finished: Its rollouts.
+        ballots: What each voted.
+        outcome: The vote's.
+        chosen: The exemplar among them.
+        vector: What it is remembered by.
+        neighbours: The entries that the vote regarded.
+        known: How often the same question about the same medium was learned from.
+    """
 
     finished: list[Finished]
     ballots: list[Ballot]
@@ -34,9 +44,12 @@ class Judged:
     chosen: int | None
     vector: Vector
     neighbours: list[int]
+    known: int = 0
 
     def learned_from(self, config: TTRLConfig) -> bool:
-        """Whether the vote is clear enough; its own certainty it always has."""
+        """Whether it is new and its vote clear enough; by "entropy" there is no vote."""
+        if self.known >= config.repeats:
+            return False
         if config.vote == "entropy":
             return bool(self.finished)
         return self.chosen is not None and self.outcome.margin >= config.least_margin
@@ -86,7 +99,9 @@ def judge(
             by_fidelity=config.by_fidelity,
         )
     chosen = exemplar(ballots, outcome)
-    return Judged(finished, ballots, outcome, chosen, vector, [near.id for near in found])
+    known = memory.times_learned(asked.question, asked.media_digest)
+    near = [one.id for one in found]
+    return Judged(finished, ballots, outcome, chosen, vector, near, known)
 
 
 def advantage(judged: Sequence[Judged], config: TTRLConfig) -> Tensor:
