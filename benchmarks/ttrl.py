@@ -10,7 +10,6 @@ with the agent as it was.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def main() -> int:
         }
         tables.append(stream_table(f"The stream of {shift}", streams))
         raw[shift] = {"plays": results, "streams": streams}
-    save("ttrl", list(range(args.seeds)), tables, json.loads(json.dumps(raw)))
+    save("ttrl", list(range(args.seeds)), tables, raw)
     return 0
 
 

@@ -11,10 +11,9 @@ bottom.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import torch
 from pixelis_agent.coherence import Coherence
 from pixelis_agent.collect import Collector, envs_for
 from pixelis_agent.config import CCRFTConfig
-from pixelis_agent.corridor import CorridorController, Verdict
+from pixelis_agent.corridor import Verdict
 from pixelis_agent.curiosity import Curiosity
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments, evaluate
@@ -45,15 +44,15 @@ from pixelis_agent.rewards import (
 from pixelis_agent.splits import VALIDATION
 from pixelis_agent.training import (
     Checkpoints,
-    LastGood,
     Log,
     keep_best,
     learning_curve,
     make_optimizer,
     one_thread,
     save_model,
+    write_settings,
 )
-from pixelis_agent.updates import TokenScorer, deal, divergence, improve, score
+from pixelis_agent.updates import HeldUpdates, TokenScorer
 
 Tensor = torch.Tensor
 
@@ -86,8 +85,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     _check(config, accelerator)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+        write_settings(config, out)
     torch.manual_seed(config.seed)
 
     # 1. The policy, its anchor, and who judges its steps.
@@ -102,7 +100,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     vision = VisionCache(model, processor)
     encoder = ObservationEncoder(model, processor, vision)
     curiosity, coherence = Curiosity(encoder.size, config.curiosity), Coherence()
-    watch, corridor = Watch(config.rewards.patience), CorridorController(config.corridor)
+    watch = Watch(config.rewards.patience)
     weights = {
         "task": config.rewards.task,
         "curiosity": config.rewards.curiosity,
@@ -116,12 +114,12 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda k: learning_curve(k, config.iterations)
     )
-    good = LastGood(policy, optimizer)
-    parts = {"policy": policy, "optimizer": optimizer, "schedule": schedule, "good": good}
-    parts |= {"curiosity": curiosity, "coherence": coherence, "watch": watch, "corridor": corridor}
+    held = HeldUpdates(policy, optimizer, anchor, vision, config, accelerator)
+    parts = {**held.parts, "schedule": schedule}
+    parts |= {"curiosity": curiosity, "coherence": coherence, "watch": watch}
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
-    parallel, optimizer = accelerator.prepare(policy, optimizer)
+    held.prepare()
     player = VLMPolicy(
         model,
         processor,
@@ -178,50 +176,17 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             lengths = torch.tensor([len(episode.steps) for episode in lived])
             gains = advantages(relative, weights, lengths)
 
-            # c. How far the policy is from where it began, and what that means for the update.
-            # What sampling reported may come from older weights or another engine, so the policy's
-            # own scores are computed anew.
+            # c. The update, held near where the policy began.
             rollouts = [episode.rollout for episode in lived]
-            shares = deal(len(lived), config, progress.step, accelerator)
-            proximal = score(policy, rollouts, shares, vision)
-            with anchor.active():
-                anchored = score(policy, rollouts, shares, vision)
-            moved = divergence(proximal, anchored, accelerator)
-            beta, verdict = 0.0, Verdict.KEEP
-            if config.anchor:
-                verdict = corridor.update(moved)
-                beta = corridor.beta
-            if moved <= config.corridor.high or not config.anchor:
-                good.take()
-            if verdict is Verdict.SKIP:
-                gains = torch.zeros_like(gains)
-            elif verdict is Verdict.ROLL_BACK:
-                good.restore()
-
-            # d. The update: an optimizer step for each share.
-            made: dict[str, float] = {}
-            if verdict is not Verdict.ROLL_BACK:
-                made = improve(
-                    policy,
-                    parallel,
-                    optimizer,
-                    rollouts,
-                    gains,
-                    shares,
-                    proximal,
-                    anchored,
-                    beta,
-                    vision,
-                    config,
-                    accelerator,
-                )
+            made = held.move(rollouts, gains, progress.step)
             schedule.step()
             progress.step += 1
 
-            # e. What is logged and kept.
-            logged = played | figures(lived, components) | made
+            # d. What is logged and kept.
+            logged = played | figures(lived, components) | made.figures
             logged |= {f"dead_{name}": 1.0 for name in dead}
-            logged |= {"kl": moved, "beta": beta, "kept": float(verdict is Verdict.KEEP)}
+            logged |= {"kl": made.kl, "beta": made.beta}
+            logged |= {"kept": float(made.verdict is Verdict.KEEP)}
             seconds = time.perf_counter() - started
             logged |= {
                 "learning_rate": float(schedule.get_last_lr()[0]),

@@ -11,10 +11,9 @@ numbers are from the right ones. Read `train` from top to bottom.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from pixelis_agent.training import (
     make_optimizer,
     one_thread,
     save_model,
+    write_settings,
 )
 
 Tensor = torch.Tensor
@@ -135,8 +135,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
     )
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+        write_settings(config, out)
     torch.manual_seed(config.seed)
 
     # 1. The model, its heads, and the data.

@@ -123,6 +123,12 @@ class Together(torch.optim.Optimizer):
             part.param_groups = [next(groups) for _ in part.param_groups]
 
 
+def write_settings(config: Any, out: Path) -> None:
+    """Begins a run's folder with `config.json`, the fields of a dataclass."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+
+
 class Checkpoints:
     """Where a run stands: trained weights, optimizer, schedule, random state and progress.
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from pixelis_agent.corridor import Corridor, CorridorController, Verdict
 from pixelis_agent.losses import importance_weights, k3, policy_loss
+from pixelis_agent.models.anchor import Anchor
 from pixelis_agent.models.batch import Batch, make_batch, token_log_probs
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.rewards import spread
 from pixelis_agent.rollout import Rollout
+from pixelis_agent.training import LastGood
 
 Tensor = torch.Tensor
 Shares = list[list[list[int]]]
@@ -36,6 +40,8 @@ class Settings(Protocol):
         clip_low: How far a token's probability may fall before its gradient stops, as a share.
         clip_high: How far it may rise.
         seed: Of the order of episodes.
+        anchor: Hold the policy near its reference.
+        corridor: In which the divergence per token from it is held.
     """
 
     @property
@@ -50,6 +56,10 @@ class Settings(Protocol):
     def clip_high(self) -> float: ...  # noqa: D102
     @property
     def seed(self) -> int: ...  # noqa: D102
+    @property
+    def anchor(self) -> bool: ...  # noqa: D102
+    @property
+    def corridor(self) -> Corridor: ...  # noqa: D102
 
 
 class TokenScorer(nn.Module):
@@ -166,54 +176,123 @@ def update(
     return clipped, norm
 
 
-def improve(
-    policy: TokenScorer,
-    parallel: Any,
-    optimizer: Any,
-    rollouts: Sequence[Rollout],
-    gains: Tensor,
-    shares: Shares,
-    before: Sequence[Sequence[Tensor]],
-    references: Sequence[Sequence[Tensor]],
-    beta: float,
-    vision: VisionCache,
-    settings: Settings,
-    accelerator: Any,
-) -> dict[str, float]:
-    """An optimizer step for each share.
+@dataclass(frozen=True)
+class Moved:
+    """What came of an update.
+
+    Attributes:
+        verdict: Of the corridor.
+        kl: The divergence per token from the reference before it, nats.
+        beta: Weight of the divergence.
+        figures: `clip_fraction` of all tokens and the mean `grad_norm`; empty after a roll-back.
+        shares: How the episodes were dealt out.
+        references: Of `score`, by the reference.
+    """
+
+    verdict: Verdict
+    kl: float
+    beta: float
+    figures: dict[str, float]
+    shares: Shares
+    references: list[list[Tensor]]
+
+
+class HeldUpdates:
+    """Updates of a policy that a corridor holds near a reference.
 
     Args:
         policy: What is trained.
-        parallel: The same as data-parallel training wraps it.
-        optimizer: Its optimizer.
-        rollouts: E episodes.
-        gains: float32 (E, S), the advantage of every step.
-        shares: Of `deal`.
-        before: Of `score`, by the policy.
-        references: Of `score`, by what it is held near.
-        beta: Weight of the divergence from it.
-        vision: The features of the frozen tower.
+        optimizer: Of its weights.
+        reference: What it is held near.
+        vision: The features of its frozen tower.
         settings: Of the phase.
-        accelerator: What the policy was prepared by.
+        accelerator: Of the run.
 
-    Returns:
-        `clip_fraction` of all tokens, and the mean `grad_norm`.
+    Attributes:
+        parts: What a checkpoint holds of it.
     """
-    clipped, norms = torch.zeros(2), []
-    for share, own, reference in zip(shares, before, references, strict=True):
-        batches = (batch_of(policy, [rollouts[k] for k in micro], vision) for micro in share)
-        counts, norm = update(
-            parallel,
-            optimizer,
-            batches,
-            [gains[micro] for micro in share],
-            own,
-            reference,
-            beta,
-            settings,
-            accelerator,
-        )
-        clipped += counts
-        norms.append(norm)
-    summed = accelerator.reduce(clipped.to(accelerator.device), "sum")
-    return {"clip_fraction": float(summed[0] / summed[1]), "grad_norm": float(np.mean(norms))}
+
+    def __init__(
+        self,
+        policy: TokenScorer,
+        optimizer: Any,
+        reference: Anchor,
+        vision: VisionCache,
+        settings: Settings,
+        accelerator: Any,
+    ) -> None:
+        self._policy, self._optimizer, self._reference = policy, optimizer, reference
+        self._vision, self._settings, self._accelerator = vision, settings, accelerator
+        self._corridor = CorridorController(settings.corridor)
+        self._good = LastGood(policy, optimizer)
+        self.parts: dict[str, Any] = {
+            "policy": policy,
+            "optimizer": optimizer,
+            "good": self._good,
+            "corridor": self._corridor,
+        }
+
+    def prepare(self) -> None:
+        """Readies it for data-parallel training; once."""
+        self._parallel, self._optimizer = self._accelerator.prepare(self._policy, self._optimizer)
+
+    def move(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Moved:
+        """An update: an optimizer step for each share of the episodes.
+
+        What sampling reported may come from older weights or another engine, so the policy's own
+        scores are computed anew.
+
+        Args:
+            rollouts: E episodes.
+            gains: float32 (E, S), the advantage of every step.
+            step: The update's number: of the order in which episodes are taken.
+        """
+        settings, accelerator = self._settings, self._accelerator
+        shares = deal(len(rollouts), settings, step, accelerator)
+        own = score(self._policy, rollouts, shares, self._vision)
+        with self._reference.active():
+            references = score(self._policy, rollouts, shares, self._vision)
+        kl = divergence(own, references, accelerator)
+        verdict, beta = Verdict.KEEP, 0.0
+        if settings.anchor:
+            verdict, beta = self._corridor.update(kl), self._corridor.beta
+        if kl <= settings.corridor.high or not settings.anchor:
+            self._good.take()
+        if verdict is Verdict.ROLL_BACK:
+            self._good.restore()
+            return Moved(verdict, kl, beta, {}, shares, references)
+        if verdict is Verdict.SKIP:
+            gains = torch.zeros_like(gains)
+        clipped, norms = torch.zeros(2), []
+        for share, befores, anchored in zip(shares, own, references, strict=True):
+            counts, norm = update(
+                self._parallel,
+                self._optimizer,
+                (self._batch(rollouts, micro) for micro in share),
+                [gains[micro] for micro in share],
+                befores,
+                anchored,
+                beta,
+                settings,
+                accelerator,
+            )
+            clipped += counts
+            norms.append(norm)
+        summed = accelerator.reduce(clipped.to(accelerator.device), "sum")
+        figures = {
+            "clip_fraction": float(summed[0] / summed[1]),
+            "grad_norm": float(np.mean(norms)),
+        }
+        return Moved(verdict, kl, beta, figures, shares, references)
+
+    def divergence_after(self, moved: Moved, rollouts: Sequence[Rollout]) -> float:
+        """The divergence per token of the reference from the policy as it is now.
+
+        The tokens were sampled near the reference, not from what the policy has become: of those
+        it now shuns, the estimate in the other direction would be without bounds.
+        """
+        now = score(self._policy, rollouts, moved.shares, self._vision)
+        return divergence(moved.references, now, self._accelerator)
+
+    def _batch(self, rollouts: Sequence[Rollout], micro: Sequence[int]) -> Batch:
+        return batch_of(self._policy, [rollouts[k] for k in micro], self._vision)

@@ -204,7 +204,7 @@ class Memory:
             images=self._images(number, -1),
             rollouts=tuple(
                 Voted(
-                    Trace.parse(zlib.decompress(trace), f"a trace of entry {number}"),
+                    _trace(number, trace),
                     fidelity,
                     weight,
                     tokens and unpack_rollout(tokens, self._images(number, place)),
@@ -219,6 +219,13 @@ class Memory:
             place=row[8],
             neighbours=tuple(map(int, row[9].split())),
         )
+
+    def traces(self, number: int) -> list[Trace]:
+        """The traces of an entry's rollouts, without their images; none where it is forgotten."""
+        rows = self.record.execute(
+            "SELECT trace FROM traces WHERE query = ? ORDER BY place", (number,)
+        )
+        return [_trace(number, packed) for (packed,) in rows]
 
     def nearest(self, vector: Vectors, k: int) -> list[tuple[int, float]]:
         """Ids and similarities of the `k` entries most like a vector, the nearest first."""
@@ -372,3 +379,7 @@ class Memory:
         if self.index.is_graph:
             self.index.save(self._saved)
         self._unsaved = 0
+
+
+def _trace(number: int, packed: bytes) -> Trace:
+    return Trace.parse(zlib.decompress(packed), f"a trace of entry {number}")

@@ -8,20 +8,23 @@ when it has died and was started again.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.memory import Memory
+from pixelis_agent.models.anchor import load_to_adapt
+from pixelis_agent.models.batch import base_model
+from pixelis_agent.models.load import Lora
+from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.training import Log, one_thread, save_model
+from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.judging import figures
 from pixelis_agent.ttrl.ledger import LEDGER, config_of, read_ledger
 from pixelis_agent.ttrl.updater import Updater
@@ -95,17 +98,11 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
     `pixelis_agent.ttrl.train` it does not come out the same each time: which version answers which
     query depends on who is quicker. What was learned from what is in the ledger, and can be made
     again.
-    """
-    from pixelis_agent.models.anchor import load_to_adapt
-    from pixelis_agent.models.batch import base_model
-    from pixelis_agent.models.load import Lora
-    from pixelis_agent.models.vision import VisionCache
-    from pixelis_agent.ttrl.actor import Actor
 
-    one_thread()
+    Args:
+        config: Of the run, whose folder holds it.
+    """
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
     done = _end(out)
     done.unlink(missing_ok=True)
     loaded, _ = load_to_adapt(

@@ -73,10 +73,10 @@ def judge(
         found = memory.recall(vector, config.neighbours, least=config.least_similarity)
     done = [Behaviour.of(one.steps, asked.extent) for one in finished]
     remembered = [
-        Behaviour.of(voted.trace.steps, asked.extent)
+        Behaviour.of(trace.steps, asked.extent)
         for near in found
         if near.media_digest == asked.media_digest
-        for voted in memory.get(near.id).rollouts
+        for trace in memory.traces(near.id)
     ]
     ballots = [
         Ballot(
@@ -104,48 +104,38 @@ def judge(
     return Judged(finished, ballots, outcome, chosen, vector, near, known)
 
 
-def advantage(judged: Sequence[Judged], config: TTRLConfig) -> Tensor:
-    """The advantage of every step of every rollout, float32 (E, S).
+def advantage(judged: Judged, config: TTRLConfig) -> Tensor:
+    """The advantage of every step of every rollout on a query, float32 (E, S).
 
     A rollout is paid 1 for agreeing with its vote, `config.behaviour` times its likeness to the
-    exemplar where it agrees, and for a short and valid chain; each is normalised within its group,
-    and the sum scaled by the vote's confidence. By "majority" it is paid for agreement alone, by
-    "entropy" for its own mean log-probability.
+    exemplar where it agrees, and for a short and valid chain; each is normalised, and the sum
+    scaled by the vote's confidence. By "majority" it is paid for agreement alone, by "entropy" for
+    its own mean log-probability.
     """
-    if not judged:
-        return torch.zeros(0, 0)
-    groups = torch.tensor([n for n, one in enumerate(judged) for _ in one.ballots])
-    episodes = [finished for one in judged for finished in one.finished]
-    lengths = torch.tensor([len(episode.steps) for episode in episodes])
+    ballots, chosen = judged.ballots, judged.chosen
+    group = torch.zeros(len(ballots), dtype=torch.long)
+    lengths = torch.tensor([len(episode.steps) for episode in judged.finished])
     if config.vote == "entropy":
-        certain = torch.tensor([ballot.log_prob for one in judged for ballot in one.ballots])
-        return advantages({"certain": normalised(certain, groups)}, {"certain": 1.0}, lengths)
-    agree = torch.tensor(
-        [float(k in one.outcome.winners) for one in judged for k in range(len(one.ballots))]
-    )
+        certain = torch.tensor([ballot.log_prob for ballot in ballots])
+        return advantages({"certain": normalised(certain, group)}, {"certain": 1.0}, lengths)
+    agree = torch.tensor([float(k in judged.outcome.winners) for k in range(len(ballots))])
     if config.vote == "majority":
-        return advantages({"agree": normalised(agree, groups)}, {"agree": 1.0}, lengths)
-    alike = torch.tensor(
-        [
-            similarity(ballot.behaviour, one.ballots[one.chosen].behaviour)
-            for one in judged
-            if one.chosen is not None
-            for ballot in one.ballots
-        ]
-    )
-    costs = pad_steps([efficiency(episode.steps, RewardConfig()) for episode in episodes])
+        return advantages({"agree": normalised(agree, group)}, {"agree": 1.0}, lengths)
+    assert chosen is not None
+    model = ballots[chosen].behaviour
+    alike = torch.tensor([similarity(ballot.behaviour, model) for ballot in ballots])
+    costs = pad_steps([efficiency(one.steps, RewardConfig()) for one in judged.finished])
     paid = {"agree": agree, "behaviour": agree * alike, "efficiency": costs}
     weights = {"agree": 1.0, "behaviour": config.behaviour, "efficiency": config.efficiency}
-    relative = {name: normalised(reward, groups) for name, reward in paid.items()}
-    sure = torch.tensor([one.outcome.confidence for one in judged])
-    return advantages(relative, weights, lengths) * sure[groups][:, None]
+    relative = {name: normalised(reward, group) for name, reward in paid.items()}
+    return advantages(relative, weights, lengths) * judged.outcome.confidence
 
 
 def entry_of(judged: Judged, place: int, config: TTRLConfig) -> Entry:
     """What is remembered of the query at a place of the stream."""
     asked, outcome = judged.finished[0].asked, judged.outcome
     learned = judged.learned_from(config)
-    gains = advantage([judged], config).tolist() if learned else [()] * len(judged.finished)
+    gains = advantage(judged, config).tolist() if learned else [()] * len(judged.finished)
     return Entry(
         task_id=asked.task_id,
         task_type=asked.task_type,

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.corridor import CorridorController, Verdict
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.training import LastGood, make_optimizer
-from pixelis_agent.updates import TokenScorer, deal, divergence, improve, score
+from pixelis_agent.training import make_optimizer
+from pixelis_agent.updates import HeldUpdates, TokenScorer
 
 Tensor = torch.Tensor
 ABSTAIN = "abstain"
@@ -63,7 +62,6 @@ class Learner:
     def __init__(self, config: TTRLConfig) -> None:
         from accelerate import Accelerator
 
-        self._config = config
         torch.manual_seed(config.seed)
         loaded, self._average = load_with_ema(
             config.model,
@@ -77,17 +75,16 @@ class Learner:
         self.vision = VisionCache(self.model, self.processor)
         self._policy = TokenScorer(self.model, self.processor, config.temperature)
         optimizer = make_optimizer(self._policy, config.learning_rate, config.weight_decay)
-        self._corridor = CorridorController(config.corridor)
-        self._good = LastGood(self._policy, optimizer)
-        self.parts: dict[str, Any] = {
-            "policy": self._policy,
-            "average": self._average,
-            "optimizer": optimizer,
-            "good": self._good,
-            "corridor": self._corridor,
-        }
-        self._accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-        self._parallel, self._optimizer = self._accelerator.prepare(self._policy, optimizer)
+        self._held = HeldUpdates(
+            self._policy,
+            optimizer,
+            self._average,
+            self.vision,
+            config,
+            Accelerator(cpu=not torch.accelerator.is_available()),
+        )
+        self.parts: dict[str, Any] = {**self._held.parts, "average": self._average}
+        self._held.prepare()
 
     def learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
         """One update, after which the average follows.
@@ -112,36 +109,6 @@ class Learner:
         return digest.hexdigest()
 
     def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
-        config, policy, vision = self._config, self._policy, self.vision
-        shares = deal(len(rollouts), config, step, self._accelerator)
-        own = score(policy, rollouts, shares, vision)
-        with self._average.active():
-            averaged = score(policy, rollouts, shares, vision)
-        before = divergence(own, averaged, self._accelerator)
-        verdict, beta = Verdict.KEEP, 0.0
-        if config.anchor:
-            verdict, beta = self._corridor.update(before), self._corridor.beta
-        if before <= config.corridor.high or not config.anchor:
-            self._good.take()
-        figures: dict[str, float] = {}
-        if verdict is Verdict.ROLL_BACK:
-            self._good.restore()
-        else:
-            figures = improve(
-                policy,
-                self._parallel,
-                self._optimizer,
-                rollouts,
-                gains * float(verdict is Verdict.KEEP),
-                shares,
-                own,
-                averaged,
-                beta,
-                vision,
-                config,
-                self._accelerator,
-            )
-        # The tokens were sampled near the average, not from what the policy has become: of those
-        # it now shuns, the estimate in the other direction would be without bounds.
-        after = divergence(averaged, score(policy, rollouts, shares, vision), self._accelerator)
-        return Decision(verdict.value, before, after, beta, figures)
+        moved = self._held.move(rollouts, gains, step)
+        after = self._held.divergence_after(moved, rollouts)
+        return Decision(moved.verdict.value, moved.kl, after, moved.beta, moved.figures)

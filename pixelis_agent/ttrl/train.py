@@ -10,9 +10,7 @@ Read `train` from top to bottom.
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from pixelis_agent.training import (
     Log,
     one_thread,
     save_model,
+    write_settings,
 )
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.beside import serve
@@ -40,11 +39,10 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     """
     one_thread()
     _check(config)
+    out = Path(config.out)
+    write_settings(config, out)
     if config.beside:
         return serve(config)
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
     updater = Updater(config)
     learner, progress = updater.learner, updater.progress
     log = Log(out, config.updates, progress.step)

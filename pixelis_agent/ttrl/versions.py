@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +73,6 @@ class Versions:
             raise ValueError(f"version {named['version']} in {self._folder} was changed")
         set_peft_model_state_dict(model, load(data), adapter_name="default")
         return int(named["version"])
-
-    def clear(self) -> None:
-        """Forgets all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _file(self, version: int) -> Path:
         return self._folder / f"{version:08d}.safetensors"
