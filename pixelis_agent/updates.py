@@ -75,12 +75,23 @@ class TokenScorer(nn.Module):
         return token_log_probs(self.model, self.processor, batch, temperature=self._temperature)
 
 
-def deal(episodes: int, settings: Settings, step: int, accelerator: Any) -> Shares:
-    """Which episodes this process takes in each optimizer step, in micro-batches."""
-    order = np.random.default_rng([settings.seed, step]).permutation(episodes)
+def deal(lengths: Sequence[int], settings: Settings, step: int, accelerator: Any) -> Shares:
+    """Which episodes this process takes in each optimizer step, in micro-batches.
+
+    Which of them make a step is drawn; among those, micro-batches hold episodes of like length,
+    since each is padded to its longest.
+
+    Args:
+        lengths: Tokens of each episode.
+        settings: Of the phase.
+        step: The update's number.
+        accelerator: Of the run.
+    """
+    order = np.random.default_rng([settings.seed, step]).permutation(len(lengths))
     shares = []
     for part in np.array_split(order, settings.minibatches):
-        own = part[accelerator.process_index :: accelerator.num_processes].tolist()
+        by_length = part[np.argsort(np.array(lengths)[part], kind="stable")]
+        own = by_length[accelerator.process_index :: accelerator.num_processes].tolist()
         size = settings.micro_batch
         shares.append([own[k : k + size] for k in range(0, len(own), size)])
     return shares
@@ -248,7 +259,7 @@ class HeldUpdates:
             step: The update's number: of the order in which episodes are taken.
         """
         settings, accelerator = self._settings, self._accelerator
-        shares = deal(len(rollouts), settings, step, accelerator)
+        shares = deal(list(map(len, rollouts)), settings, step, accelerator)
         own = score(self._policy, rollouts, shares, self._vision)
         with self._reference.active():
             references = score(self._policy, rollouts, shares, self._vision)

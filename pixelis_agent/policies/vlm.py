@@ -1,28 +1,29 @@
 """A vision-language model as a policy: batched turns, each episode with its own key-value cache.
 
 Episodes are at different turns and of different lengths. For each call the caches of the episodes
-at hand are stacked, padded on the left, and what is new is fed in one go; afterwards each episode
-takes its own part back. So nothing is ever encoded twice, and any episode can be batched with any
-other.
+at hand are stacked, padded on the left, and what is new is fed; afterwards each episode takes its
+own part back. So nothing is ever encoded twice, and any episode can be batched with any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pixelis_agent.dialogue import Dialogue
-from pixelis_agent.images import Picture
+from pixelis_agent.images import Picture, picture_key
 from pixelis_agent.models.batch import base_model, next_token_scores, token_positions
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.base import Episode, Turn
 from pixelis_agent.policies.grammar import TurnGrammar, Turning
+from pixelis_agent.policies.kept import Kept, stack, take
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.spans import label_tokens
 
@@ -34,17 +35,14 @@ class _State:
     """What is kept for an episode.
 
     Attributes:
-        keys, values: One tensor a layer, (heads, tokens, head size).
         rng: For sampling; the episode's own, so that a turn does not depend on its neighbours.
+        kept: Of the tokens that were read.
+        position: int64 (3,) or (1,), where the next token stands.
     """
 
     rng: Generator
-    keys: list[Tensor] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
-
-    @property
-    def n_cached(self) -> int:
-        return self.keys[0].shape[1] if self.keys else 0
+    kept: Kept = field(default_factory=Kept)
+    position: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
 
 
 class VLMPolicy:
@@ -136,74 +134,114 @@ class VLMPolicy:
         return {key: value.to(self.model.device) for key, value in inputs.items()}
 
     def _generate(self, episodes: Sequence[Episode]) -> list[tuple[list[int], list[float]]]:
-        """Decodes one turn of each episode.
+        """Decodes one turn of each episode: its tokens and their log-probabilities."""
+        device, states = self.model.device, [episode.state for episode in episodes]
+        hidden = self._read(episodes)
+        cache, mask = stack([state.kept for state in states])
+        mask = mask.to(device)
+        position = torch.stack([state.position for state in states], 1).to(device)
+        written: list[tuple[list[int], list[float]]] = [([], []) for _ in episodes]
+        turnings = self._begin_turns(episodes)
+        # The episodes whose turns the batch's rows are, and which of the rows are not at the end.
+        rows, active = list(range(len(episodes))), np.ones(len(episodes), bool)
+        while True:
+            scores = next_token_scores(self.model, self.processor, hidden, self._temperature or 1.0)
+            likely = scores.cpu().numpy()
+            tokens = np.full(len(rows), self.processor.pad_id)
+            for k in np.flatnonzero(active).tolist():
+                turning = turnings[rows[k]] if turnings else None
+                said, log_probs = written[rows[k]]
+                tokens[k] = token = self._choose(likely[k], states[rows[k]].rng, turning)
+                said.append(token)
+                log_probs.append(float(likely[k, token]))
+                full = len(said) == self._max_new_tokens
+                active[k] = not full and token not in self.processor.end_ids
+            if active.sum() <= len(rows) / 2:
+                # Rows that are at their end cost as much as the others: let them go.
+                for k in np.flatnonzero(~active).tolist():
+                    states[rows[k]].kept = take(cache, mask, k)
+                if not active.any():
+                    return written
+                going = torch.tensor(np.flatnonzero(active), device=device)
+                cache.batch_select_indices(going)
+                mask, position = mask[going], position[:, going]
+                rows, tokens = [rows[k] for k in going.tolist()], tokens[active]
+                active = np.ones(len(rows), bool)
+            alive = torch.tensor(active, dtype=torch.int64, device=device)
+            mask = torch.cat([mask, alive[:, None]], 1)
+            inputs = {"input_ids": torch.tensor(tokens)[:, None].to(device)}
+            hidden = self._forward(inputs, mask, position[..., None], cache)
+            position = position + 1
 
-        The stacked sequence is [padding, cached | padding, new | decoded]; whatever is padding is
-        masked, and positions are those of the episode alone, so holes do no harm.
+    def _read(self, episodes: Sequence[Episode]) -> Tensor:
+        """Feeds what is new in each episode; the last token's hidden state, (episodes, hidden).
+
+        Episodes on one task begin with the same tokens and images: those are read once. Beginnings
+        are read apart from replies, which are far shorter and would be padded to their length.
         """
-        device = self.model.device
+        same: dict[Hashable, list[int]] = {}
+        for row, episode in enumerate(episodes):
+            same.setdefault(row if episode.state.kept else _beginning(episode), []).append(row)
+        firsts = [rows[0] for rows in same.values()]
+        begun = [row for row in firsts if episodes[row].state.kept]
+        hidden: dict[int, Tensor] = {}
+        for part in ([row for row in firsts if row not in begun], begun):
+            if part:
+                found = self._read_together([episodes[row] for row in part])
+                hidden.update(zip(part, found, strict=True))
+        for first, *others in same.values():
+            for row in others:
+                hidden[row] = hidden[first]
+                episodes[row].state.kept = episodes[first].state.kept
+                episodes[row].state.position = episodes[first].state.position
+        return torch.stack([hidden[row] for row in range(len(episodes))])
+
+    def _read_together(self, episodes: Sequence[Episode]) -> Tensor:
+        """Feeds what is new in episodes, in one go.
+
+        The stacked sequence is [padding, cached | padding, new]; whatever is padding is masked,
+        and positions are those of the episode alone, so holes do no harm.
+        """
         states: list[_State] = [episode.state for episode in episodes]
-        rollouts = [episode.rollout for episode in episodes]
-        rows = len(episodes)
-        fresh = [
-            rollout.tokens[state.n_cached :]  # type: ignore[union-attr]
+        cache, mask = stack([state.kept for state in states])
+        rollouts = [cast(Rollout, episode.rollout) for episode in episodes]
+        news = [
+            rollout.tokens[len(state.kept) :]
             for rollout, state in zip(rollouts, states, strict=True)
         ]
-        n_cached, n_fresh = max(s.n_cached for s in states), max(map(len, fresh))
-        cache = self._stack(states, n_cached)
-        input_ids = torch.full((rows, n_fresh), self.processor.pad_id)
-        mask = torch.zeros((rows, n_cached + n_fresh), dtype=torch.int64)
-        positions: Tensor | None = None
-        images = []
-        for row, (rollout, state, new) in enumerate(zip(rollouts, states, fresh, strict=True)):
-            assert rollout is not None
-            input_ids[row, n_fresh - len(new) :] = torch.tensor(new)
-            mask[row, n_cached - state.n_cached : n_cached] = 1
-            mask[row, n_cached + n_fresh - len(new) :] = 1
+        length = max(map(len, news))
+        input_ids = torch.full((len(episodes), length), self.processor.pad_id)
+        fresh = torch.zeros_like(input_ids)
+        places, images = [], []
+        for row, (rollout, state, new) in enumerate(zip(rollouts, states, news, strict=True)):
+            input_ids[row, length - len(new) :] = torch.tensor(new)
+            fresh[row, length - len(new) :] = 1
             where = token_positions(self.model, self.processor, rollout)
-            if positions is None:
-                positions = torch.zeros((len(where), rows, n_fresh), dtype=torch.int64)
-            positions[:, row, n_fresh - len(new) :] = where[:, state.n_cached :]
+            places.append(F.pad(where[:, len(state.kept) :], (length - len(new), 0)))
+            state.position = where[:, -1] + 1
             count = sum(token == self.processor.image_id for token in new)
             images += _last_images(self.processor, rollout, count)
-        assert positions is not None
+        device = self.model.device
+        mask = torch.cat([mask, fresh], 1).to(device)
         inputs = {"input_ids": input_ids.to(device), **self._look(images)}
-        positions, mask = positions.to(device), mask.to(device)
-        next_position = positions[:, :, -1:] + 1
+        hidden = self._forward(inputs, mask, torch.stack(places, 1).to(device), cache)
+        for row, state in enumerate(states):
+            state.kept = take(cache, mask, row)
+        return hidden
 
-        written: list[list[int]] = [[] for _ in episodes]
-        log_probs: list[list[float]] = [[] for _ in episodes]
-        active = np.ones(rows, bool)
-        turnings = self._begin_turns(episodes)
-        for step in range(self._max_new_tokens):
-            hidden = base_model(self.model)(
-                **inputs,
-                attention_mask=mask,
-                position_ids=positions if len(positions) == 3 else positions[0],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            scores = next_token_scores(
-                self.model, self.processor, hidden[:, -1], self._temperature or 1.0
-            )
-            likely = scores.cpu().numpy()
-            tokens = np.full(rows, self.processor.pad_id)
-            for row in map(int, np.flatnonzero(active)):
-                turning = turnings[row] if turnings else None
-                token = self._choose(likely[row], states[row].rng, turning)
-                tokens[row] = token
-                written[row].append(token)
-                log_probs[row].append(float(likely[row, token]))
-                active[row] = token not in self.processor.end_ids
-            if not active.any() or step + 1 == self._max_new_tokens:
-                break
-            inputs = {"input_ids": torch.tensor(tokens)[:, None].to(device)}
-            alive = torch.tensor(active, dtype=torch.int64, device=device)[:, None]
-            mask = torch.cat([mask, alive], 1)
-            positions = next_position
-            next_position = next_position + 1
-        self._unstack(cache, mask, states)
-        return list(zip(written, log_probs, strict=True))
+    def _forward(
+        self, inputs: dict[str, Any], mask: Tensor, positions: Tensor, cache: Any
+    ) -> Tensor:
+        """Hidden states of the last tokens, (rows, hidden); extends the cache."""
+        out = base_model(self.model)(
+            **inputs,
+            attention_mask=mask,
+            position_ids=positions if len(positions) == 3 else positions[0],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        last: Tensor = out.last_hidden_state[:, -1]
+        return last
 
     def _begin_turns(self, episodes: Sequence[Episode]) -> list[Turning]:
         """The grammar's state for each episode; none without a grammar."""
@@ -238,33 +276,11 @@ class VLMPolicy:
         kept[order[before < self._top_p]] = True
         return kept
 
-    def _stack(self, states: Sequence[_State], length: int) -> Any:
-        """The episodes' caches as one, padded on the left to `length` tokens."""
-        from transformers import DynamicCache
 
-        cache = DynamicCache()
-        filled = next((state for state in states if state.keys), None)
-        if filled is None:
-            return cache
-        for layer in range(len(filled.keys)):
-            stacked = []
-            for parts in ([s.keys for s in states], [s.values for s in states]):
-                like = (filled.keys if parts[0] is states[0].keys else filled.values)[layer]
-                out = like.new_zeros((len(states), like.shape[0], length, like.shape[2]))
-                for row, part in enumerate(parts):
-                    if part:
-                        out[row, :, length - part[layer].shape[1] :] = part[layer]
-                stacked.append(out)
-            cache.update(stacked[0], stacked[1], layer)
-        return cache
-
-    def _unstack(self, cache: Any, mask: Tensor, states: Sequence[_State]) -> None:
-        """Gives each episode the cache of its own tokens."""
-        length = cache.get_seq_length()
-        for row, state in enumerate(states):
-            own = mask[row, :length].bool()
-            state.keys = [layer.keys[row][:, own] for layer in cache.layers]
-            state.values = [layer.values[row][:, own] for layer in cache.layers]
+def _beginning(episode: Episode) -> Hashable:
+    """Equal for episodes that begin alike."""
+    rollout = cast(Rollout, episode.rollout)
+    return tuple(rollout.tokens), tuple(picture_key(image) for image in rollout.images)
 
 
 def _last_images(processor: Processor, rollout: Rollout, n_tokens: int) -> list[Any]:

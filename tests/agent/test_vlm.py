@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from pixelis_agent.models.batch import make_batch, token_log_probs, token_positi
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.base import Episode
 from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_agent.rollout import Rollout
 from pixelis_env.actions import OPS, ToolCallCodec
 from pixelis_env.errors import InvalidCall
 from pixelis_env.wrappers import ToolCall
@@ -85,6 +86,48 @@ def test_a_turn_does_not_depend_on_its_neighbours(
     texts = [[turn.text for e in episodes for turn in e.turns] for episodes in runs]
     assert texts[0] == texts[1] == texts[2]
     assert len(set(texts[0])) > 3
+
+
+def test_a_beginning_is_read_once_and_apart_from_replies(
+    tiny: Any, processor: Processor, text_env: ToolCall, write_call: Callable[..., str]
+) -> None:
+    policy = VLMPolicy(tiny, processor, temperature=1.0, max_new_tokens=12)
+    opening, _ = text_env.reset(options={"index": 0})
+    reply = text_env.step(write_call("zoom", time=2, box=[100, 100, 600, 700]))[0]
+
+    def group() -> list[Episode]:
+        return [
+            Episode(index=0, seed=seed, tools=text_env.tools(), observations=[opening])
+            for seed in range(4)
+        ]
+
+    def read(inputs: dict[str, Any]) -> None:
+        shapes.append(tuple(inputs["input_ids"].shape))
+
+    alone = [turn for episode in group() for turn in policy.act([episode])]
+    shapes: list[tuple[int, int]] = []
+    hook = tiny.model.register_forward_pre_hook(
+        lambda _, __, inputs: read(inputs), with_kwargs=True
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(hook.remove)
+        together = group()
+        assert policy.act(together) == alone
+        length = shapes[0][1]
+        assert shapes[0] == (1, length)
+        assert all(new == 1 for _, new in shapes[1:])
+        shapes.clear()
+        for episode in together:
+            episode.observations.append(reply)
+        policy.act([*together, *group()[:2]])
+        assert shapes[0] == (1, length)
+        assert shapes[1][0] == 4
+        assert 1 < shapes[1][1] < length
+    rollouts = [cast(Rollout, episode.rollout) for episode in together]
+    batch = make_batch(tiny, processor, rollouts)
+    with torch.no_grad():
+        log_probs, _ = token_log_probs(tiny, processor, batch)
+    np.testing.assert_allclose(log_probs.numpy(), batch.log_probs.numpy(), atol=1e-5)
 
 
 def test_a_length_limit_is_marked(
