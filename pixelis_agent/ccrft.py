@@ -25,11 +25,12 @@ from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.corridor import Verdict
 from pixelis_agent.curiosity import Curiosity
 from pixelis_agent.encode import ObservationEncoder
-from pixelis_agent.evaluate import env_arguments, evaluate
+from pixelis_agent.evaluate import env_arguments, validate
 from pixelis_agent.groups import figures, sample_groups
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
+from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rewards import (
@@ -41,7 +42,6 @@ from pixelis_agent.rewards import (
     pad_steps,
     valid_steps,
 )
-from pixelis_agent.splits import VALIDATION
 from pixelis_agent.training import (
     Checkpoints,
     Log,
@@ -199,7 +199,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             due = config.evaluate_every and progress.step % config.evaluate_every == 0
             if config.evaluate_episodes and (due or done):
                 keep_best(
-                    lambda: _held_out_score(player, config, env_kwargs),
+                    lambda: _held_out_score(model, processor, config, env_kwargs),
                     lambda: save_model(model, processor, out / "model"),
                     progress,
                     log,
@@ -232,17 +232,18 @@ def _check(config: CCRFTConfig, accelerator: Any) -> None:
             raise ValueError(f"CC-RFT needs {rule}")
 
 
-def _held_out_score(player: VLMPolicy, config: CCRFTConfig, env_kwargs: Mapping[str, Any]) -> float:
+def _held_out_score(
+    model: Any, processor: Processor, config: CCRFTConfig, env_kwargs: Mapping[str, Any]
+) -> float:
     """The mean score of greedy play on tasks that neither training nor evaluation uses."""
-    greedy = VLMPolicy(player.model, player.processor, max_new_tokens=config.max_tokens)
-    report = evaluate(
-        greedy,
+    report = validate(
+        model,
+        processor,
         config.env,
-        env_kwargs=env_kwargs,
-        indices=VALIDATION[: config.evaluate_episodes],
+        env_kwargs,
+        config.evaluate_episodes,
+        max_tokens=config.max_tokens,
         workers=config.workers,
         batch=config.batch,
-        lockstep=True,
-        progress=False,
     )
     return report.summary.score or 0.0

@@ -251,6 +251,11 @@ class TTRLConfig:
             "unanswerable" or "lopsided", see `pixelis_agent.ttrl.poison`.
         poison_share: How many, 0..1.
         beside: Learn in a process of its own, while this one goes on answering.
+        evaluate_every: Updates between exams (`pixelis_agent.ttrl.exams`), the first before any;
+            0 = none.
+        evaluate_episodes: Tasks of each, once with the shift and once without, >= 2.
+        largest_loss: Where an exam's score without the shift has fallen by more than this and its
+            standard error, learning ends and goes back to the last exam that was passed.
     """
 
     model: str
@@ -296,6 +301,9 @@ class TTRLConfig:
     poison: Literal["none", "duplicate", "corrupt", "unanswerable", "lopsided"] = "none"
     poison_share: float = 0.3
     beside: bool = False
+    evaluate_every: int = 0
+    evaluate_episodes: int = 50
+    largest_loss: float = 0.02
 
 
 @dataclass(frozen=True)

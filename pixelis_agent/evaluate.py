@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pixelis_agent.collect import AsyncPolicy, Collector, envs_for
 from pixelis_agent.policies.base import Policy
-from pixelis_agent.splits import evaluation_indices
+from pixelis_agent.splits import VALIDATION, evaluation_indices
 from pixelis_agent.tally import COLUMNS, Row, Summary, Tally, as_cells
 from pixelis_env.trace import versions
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from pixelis_agent.models.processor import Processor
 
 API_KEY = "PIXELIS_API_KEY"
 """The environment variable that holds the key of a server that asks for one."""
@@ -178,6 +180,11 @@ def evaluate(
             Collector(env_id, kwargs, workers=workers, envs_per_worker=each)
         )
         tasks = evaluation_indices(seed, episodes, collector.size) if indices is None else indices
+        if collector.size is not None and isinstance(tasks, range) and tasks[-1] >= collector.size:
+            raise ValueError(
+                f"{env_id} has {collector.size} tasks and none of index {tasks[-1]}: where all are "
+                "trained on none is held out, so evaluate on another environment"
+            )
         total = len(tasks) if isinstance(tasks, Sized) else None
         bar = stack.enter_context(_Bar(total)) if progress else None
         started = time.perf_counter()
@@ -240,6 +247,43 @@ def show(table: Table) -> None:
     # A narrow terminal wraps the lines; narrower cells would lose their figures.
     needed = Measurement.get(wide, wide.options, table).maximum
     Console(width=max(Console().width, needed)).print(table)
+
+
+def validate(
+    model: Any,
+    processor: Processor,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    episodes: int,
+    *,
+    max_tokens: int = 256,
+    workers: int = 1,
+    batch: int = 16,
+) -> Report:
+    """Greedy play on tasks by which training may be steered: `splits.VALIDATION`.
+
+    Args:
+        model: What is trained, as it is now.
+        processor: Its processor.
+        env_id: A registered environment.
+        env_kwargs: Its keyword arguments.
+        episodes: How many tasks.
+        max_tokens: The longest turn, tokens.
+        workers: Processes that hold environments.
+        batch: Episodes that the policy is asked about at once.
+    """
+    from pixelis_agent.policies.vlm import VLMPolicy
+
+    return evaluate(
+        VLMPolicy(model, processor, max_new_tokens=max_tokens),
+        env_id,
+        env_kwargs=env_kwargs,
+        indices=VALIDATION[:episodes],
+        workers=workers,
+        batch=batch,
+        lockstep=True,
+        progress=False,
+    )
 
 
 def env_arguments(

@@ -234,19 +234,10 @@ def held_out_score(
     model: Any, processor: Processor, examples: Examples, config: SFTConfig
 ) -> float:
     """The mean score on tasks like the corpora's that neither training nor evaluation uses."""
-    from pixelis_agent.evaluate import evaluate
-    from pixelis_agent.policies.vlm import VLMPolicy
-    from pixelis_agent.splits import VALIDATION
+    from pixelis_agent.evaluate import validate
 
     env_id, kwargs = examples.played()
-    report = evaluate(
-        VLMPolicy(model, processor),
-        env_id,
-        env_kwargs=kwargs,
-        indices=VALIDATION[: config.evaluate_episodes],
-        workers=1,
-        progress=False,
-    )
+    report = validate(model, processor, env_id, kwargs, config.evaluate_episodes)
     return report.summary.score or 0.0
 
 

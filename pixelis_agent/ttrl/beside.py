@@ -26,7 +26,7 @@ from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.training import Log, one_thread, save_model
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.judging import figures
-from pixelis_agent.ttrl.ledger import LEDGER, config_of, read_ledger
+from pixelis_agent.ttrl.ledger import LEDGER, STOP, config_of, read_ledger
 from pixelis_agent.ttrl.updater import Updater
 from pixelis_agent.ttrl.versions import Versions
 
@@ -137,11 +137,13 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
             updater.stop()
             log.close()
     rows = read_ledger(out / LEDGER)
+    learned = [row for row in rows if row["decision"] != STOP]
     if versions.newest >= 0:
         versions.load(loaded.model)
         save_model(loaded.model, loaded.processor, out / "model")
     adapter = rows[-1]["adapter"] if rows else None
-    return {"updates": len(rows), "adapter": adapter, "updater_deaths": deaths}
+    result = {"updates": len(learned), "adapter": adapter, "updater_deaths": deaths}
+    return result | ({"stopped": rows[-1]["why"]} if len(learned) < len(rows) else {})
 
 
 def learn(run: Path) -> None:
@@ -157,7 +159,7 @@ def learn(run: Path) -> None:
     with FileLock(run / "updater.lock"), Memory(run / "memory") as memory:
         updater, versions = Updater(config), Versions(run / "versions")
         progress = updater.progress
-        while os.getppid() == parent:
+        while os.getppid() == parent and not progress.stopped:
             over = _end(run).exists()  # before the look: what came until then is seen by it
             entries = memory.after(progress.remembered, config.queries)
             if len(entries) < config.queries and not (over and entries):

@@ -7,7 +7,7 @@ them can be played again (`pixelis_agent.ttrl.ledger`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +107,18 @@ class Learner:
                 digest.update(name.encode())
                 digest.update(weight.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the trained weights."""
+        trained = self._policy.named_parameters()
+        return {name: w.detach().clone() for name, w in trained if w.requires_grad}
+
+    @torch.no_grad()
+    def set_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Goes back to such a copy."""
+        for name, weight in self._policy.named_parameters():
+            if weight.requires_grad:
+                weight.copy_(weights[name])
 
     def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
         moved = self._held.move(rollouts, gains, step)

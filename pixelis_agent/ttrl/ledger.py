@@ -10,6 +10,8 @@ from pixelis_agent.config import TTRLConfig
 from pixelis_agent.corridor import Corridor
 
 LEDGER = "ledger.jsonl"
+STOP = "stop"
+"""The decision of the last row where a run has stopped itself; it names no queries."""
 
 
 class Ledger:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.memory import Memory
 from pixelis_agent.ttrl.learner import Learner
-from pixelis_agent.ttrl.ledger import LEDGER, read_ledger
+from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
 from pixelis_agent.ttrl.updater import learn_from
 
 
@@ -29,8 +30,12 @@ def replay_ledger(config: TTRLConfig) -> dict[str, Any]:
     if not rows:
         raise ValueError(f"there is no {LEDGER} in {config.out}")
     learner = Learner(config)
+    start = learner.digest
     with Memory(Path(config.out) / "memory") as memory:
         for step, row in enumerate(rows):
+            if row["decision"] == STOP:
+                _check_stop(row, rows[:step], start)
+                break
             learner.vision.clear()
             try:
                 entries = [memory.get(query["entry"]) for query in row["queries"]]
@@ -48,4 +53,14 @@ def replay_ledger(config: TTRLConfig) -> dict[str, Any]:
                         f"update {row['update']} came out different: {name} is {value}, the ledger "
                         f"says {row[name]}"
                     )
-    return {"updates": len(rows), "adapter": learner.digest}
+    updates = sum(row["decision"] != STOP for row in rows)
+    return {"updates": updates, "adapter": rows[-1]["adapter"]}
+
+
+def _check_stop(stop: dict[str, Any], before: Sequence[dict[str, Any]], start: str) -> None:
+    """A run that stopped went back to what it once was."""
+    if stop["adapter"] not in {start, *(row["adapter"] for row in before)}:
+        raise ValueError(
+            f"the run stopped after update {stop['update']} with the adapter {stop['adapter']}, "
+            "which no update made"
+        )

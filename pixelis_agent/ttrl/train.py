@@ -32,7 +32,8 @@ def train(config: TTRLConfig) -> dict[str, Any]:
 
     Writes to `config.out`: `config.json`, `metrics.jsonl`, TensorBoard events, checkpoints,
     `memory/`, `ledger.jsonl` (a line an update: queries, votes, exemplars, divergence, beta, the
-    decision and the adapter's digest) and `model/`, the adapter.
+    decision and the adapter's digest), `exams.jsonl` where exams are taken, and `model/`, the
+    adapter.
 
     Raises:
         ValueError: A setting is out of range.
@@ -48,7 +49,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     log = Log(out, config.updates, progress.step)
     with Actor(learner.model, learner.processor, learner.vision, config) as actor:
         actor.memory.forget_after(progress.remembered)
-        while progress.step < config.updates:
+        while progress.step < config.updates and not progress.stopped:
             started = time.perf_counter()
             # 1.-5., 7. Rollouts on the next queries; recall, vote, abstain or choose; remember.
             judged, entries = actor.meet(progress.step * config.queries)
@@ -65,7 +66,8 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     save_model(learner.model, learner.processor, out / "model")
     updater.close()
     log.close()
-    return {"updates": progress.step, "adapter": learner.digest}
+    done = {"updates": progress.step, "adapter": learner.digest}
+    return done | ({"stopped": progress.stopped} if progress.stopped else {})
 
 
 def _check(config: TTRLConfig) -> None:
@@ -78,6 +80,7 @@ def _check(config: TTRLConfig) -> None:
         "0 <= decay < 1": 0 <= config.decay < 1,
         "minibatches >= 1 and micro_batch >= 1": min(config.minibatches, config.micro_batch) >= 1,
         "capacity >= 1": config.capacity >= 1,
+        "evaluate_episodes >= 2": config.evaluate_episodes >= 2 or not config.evaluate_every,
     }
     for rule, holds in rules.items():
         if not holds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ import torch
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.memory import Entry, Memory
 from pixelis_agent.training import Checkpoints
+from pixelis_agent.ttrl.exams import Exams
 from pixelis_agent.ttrl.learner import Decision, Learner
-from pixelis_agent.ttrl.ledger import LEDGER, Ledger
+from pixelis_agent.ttrl.ledger import LEDGER, STOP, Ledger
 from pixelis_env.trace import final_answer
 
 
@@ -24,10 +26,12 @@ class Progress:
     Attributes:
         step: Updates.
         remembered: The newest entry of the memory that they were made of.
+        stopped: Why it learns no more; "" while it does.
     """
 
     step: int = 0
     remembered: int = 0
+    stopped: str = ""
 
 
 class Updater:
@@ -45,12 +49,20 @@ class Updater:
         self._every = config.checkpoint_every
         out = Path(config.out)
         self.learner, self.progress = Learner(config), Progress()
-        self._checkpoints = Checkpoints(out, self.learner.parts)
+        self._exams = Exams(config, self.learner)
+        parts = {**self.learner.parts, "exams": self._exams}
+        self._checkpoints = Checkpoints(out, parts)
         self._checkpoints.load(self.progress)
+        self._exams.begin(self.progress.step)
         self._ledger = Ledger(out / LEDGER, self.progress.step)
 
     def update(self, numbers: Sequence[int], memory: Memory) -> Decision:
-        """One update from the entries of a memory."""
+        """One update from the entries of a memory, and an exam where one is due.
+
+        A failed exam is the last: `progress.stopped` says why, here and in the ledger.
+        """
+        if self.progress.step == 0 and self._exams.due(0):
+            self._exams.take(0)
         entries = [memory.get(number) for number in numbers]
         made = learn_from(self.learner, entries, self.progress.step)
         self.progress.step += 1
@@ -66,9 +78,19 @@ class Updater:
                 "adapter": self.learner.digest,
             }
         )
-        if self.progress.step % self._every == 0:
+        if self._exams.due(self.progress.step):
+            self._examine()
+        if self.progress.step % self._every == 0 or self.progress.stopped:
             self.save()
         return made
+
+    def _examine(self) -> None:
+        self.progress.stopped = why = self._exams.take(self.progress.step)
+        if why:
+            adapter = self.learner.digest
+            stop = {"update": self.progress.step, "decision": STOP, "why": why, "adapter": adapter}
+            self._ledger.write(stop)
+            warnings.warn(f"learning has stopped itself: {why}", stacklevel=3)
 
     def save(self) -> None:
         """Writes a checkpoint."""

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
@@ -18,6 +21,7 @@ from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.training import read_metrics
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.exams import EXAMS, loss_of
 from pixelis_agent.ttrl.ledger import config_of
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
@@ -39,6 +43,7 @@ SMALL = TTRLConfig(
     checkpoint_every=1,
 )
 TIMES = {"seconds"}
+scores = st.lists(st.floats(0, 1), min_size=5, max_size=5)
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
@@ -125,6 +130,49 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
         replay_ledger(again)
     assert main(["audit", "--policy", str(tmp_path), "--ledger"]) == 2
     assert "is no run of `pixelis ttrl`" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # a policy of which nothing is left writes long turns
+def test_it_stops_itself_where_it_forgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Steps so large that nothing is left of the policy: the exam after the first shows it."""
+    config = replace(
+        SMALL,
+        out=tmp_path / "lost",
+        least_margin=0.0,
+        learning_rate=1.0,
+        evaluate_every=1,
+        evaluate_episodes=3,
+    )
+    with pytest.warns(UserWarning, match="learning has stopped itself: after update 1"):
+        result = ttrl.train(config)
+    assert result["updates"] == 1
+    assert "it is again what it was after update 0" in result["stopped"]
+    first, last = read_metrics(config.out / EXAMS)
+    assert (first["step"], last["step"]) == (0, 1)
+    assert {"held_out", "guard"} < first.keys()
+    assert last["guard"] < first["guard"] == np.mean(first["guard_scores"])
+    update, stop = (json.loads(x) for x in (config.out / "ledger.jsonl").read_text().splitlines())
+    assert update["adapter"] != stop["adapter"] == result["adapter"]
+    assert stop["why"] == result["stopped"]
+    # It is what it was: an adapter that adds nothing.
+    state = load_model(config.out).model.state_dict()
+    assert all(not v.any() for n, v in state.items() if "lora_B" in n)
+    # It stays stopped, and the ledger can be made again.
+    assert ttrl.train(config) == result
+    assert len((config.out / "ledger.jsonl").read_text().splitlines()) == 2
+    assert main(["audit", "--policy", str(config.out), "--ledger"]) == 0
+    assert f"1 updates came out the same; adapter {result['adapter']}" in capsys.readouterr().out
+
+
+@given(before=scores, now=scores)
+def test_a_loss_is_that_of_the_same_tasks(before: list[float], now: list[float]) -> None:
+    loss, doubt = loss_of(before, now)
+    assert loss == pytest.approx(np.mean(before) - np.mean(now))
+    assert doubt >= 0
+    assert loss_of(before, before) == (0, 0)
+    assert loss_of(now, before)[0] == pytest.approx(-loss)
 
 
 def test_an_average_follows_its_policy(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""Exams of a policy that adapts: did it help in the new place, and was anything lost in the old?
+
+Every so many updates it plays tasks that it does not learn from: some as the stream's, some without
+its shift, whose right answers a user has from before. What was lost without the shift is compared
+task by task with what the policy could do before its first update.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelis_agent.config import TTRLConfig
+from pixelis_agent.evaluate import env_arguments, validate
+from pixelis_agent.training import read_metrics
+from pixelis_agent.ttrl.learner import Learner
+
+Tensor = torch.Tensor
+EXAMS = "exams.jsonl"
+
+
+class Exams:
+    """The exams of a run, in `exams.jsonl`.
+
+    Each line holds the `step` after which it was taken, the mean scores `held_out` (with the shift)
+    and `guard` (without; missing where the run has no shift), and `guard_scores`, those of each
+    task.
+
+    Args:
+        config: Of the run.
+        learner: Who is examined.
+    """
+
+    def __init__(self, config: TTRLConfig, learner: Learner) -> None:
+        self._config, self._learner = config, learner
+        self._path = Path(config.out) / EXAMS
+        self._passed, self._weights = 0, learner.weights()
+        self._rows: list[dict[str, Any]] = []
+
+    def begin(self, step: int) -> None:
+        """Goes on with a run that stands here; what an earlier try wrote after it is dropped."""
+        self._rows = [row for row in read_metrics(self._path) if row["step"] <= step]
+
+    def due(self, step: int) -> bool:
+        """Whether one is to be taken after this many updates, the first before any."""
+        every = self._config.evaluate_every
+        taken = any(row["step"] == step for row in self._rows)
+        return bool(every) and step % every == 0 and not taken
+
+    def take(self, step: int) -> str:
+        """Plays, and goes back to the last exam that was passed if this one is failed.
+
+        Returns:
+            Why it is failed; "" where it is passed.
+        """
+        shifted = self._config.shift != "none"
+        held_out = self._play(self._config.shift)
+        row = {"step": step, "held_out": float(np.mean(held_out))}
+        guard = self._play("none") if shifted else held_out
+        if shifted:
+            row["guard"] = float(np.mean(guard))
+        self._rows.append(row | {"guard_scores": guard})
+        text = "".join(json.dumps(row) + "\n" for row in self._rows)
+        unfinished = self._path.with_suffix(".new")
+        unfinished.write_text(text)
+        unfinished.replace(self._path)
+        loss, doubt = loss_of(self._rows[0]["guard_scores"], guard)
+        if loss - doubt <= self._config.largest_loss:
+            self._passed, self._weights = step, self._learner.weights()
+            return ""
+        self._learner.set_weights(self._weights)
+        return (
+            f"after update {step} the policy scores {loss:.3f} less (standard error {doubt:.3f}) "
+            f"on {len(guard)} tasks without the shift than before the first, more than the "
+            f"{self._config.largest_loss:g} of `largest_loss`: it is again what it was after "
+            f"update {self._passed}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: the policy of the last exam that was passed."""
+        return {"passed": self._passed, "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self._passed, self._weights = state["passed"], state["weights"]
+
+    def _play(self, shift: str) -> list[float]:
+        config = self._config
+        report = validate(
+            self._learner.model,
+            self._learner.processor,
+            config.env,
+            env_arguments(config.level, shift, config.types, config.tools),
+            config.evaluate_episodes,
+            max_tokens=config.max_tokens,
+            workers=config.workers,
+            batch=config.batch,
+        )
+        return [row.score or 0.0 for row in report.rows]
+
+
+def loss_of(before: Sequence[float], now: Sequence[float]) -> tuple[float, float]:
+    """How much less the same tasks score now, mean and standard error.
+
+    Args:
+        before: 0..1 each, of at least two tasks.
+        now: The same tasks'.
+    """
+    lost = np.array(before) - np.array(now)
+    return float(lost.mean()), float(lost.std(ddof=1) / np.sqrt(len(lost)))
