@@ -2,7 +2,7 @@
 
     r = task for the whole episode; an operation's surprise, its fit to the one before, its cost
     A = sum_c weight_c (r_c - mean of the group) / deviation of the group, for the step's own tokens
-    L = - mean_t min(ratio_t A_t, clip(ratio_t) A_t)  +  beta mean_t k3_t
+    L = - mean_e mean_t min(ratio_t A_t, clip(ratio_t) A_t)  +  beta mean k3
 
 where k3 estimates the divergence from the model that training began with and beta holds it in a
 corridor (Pixelis, arXiv 2603.25091, phase 2; GRPO, arXiv 2402.03300). Read `train` from top to
@@ -132,8 +132,9 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     each = envs_for(config.batch, config.workers)
 
     # 3. The loop.
+    limit = {} if config.max_steps is None else {"max_steps": config.max_steps}
     with Collector(
-        config.env, env_kwargs, workers=config.workers, envs_per_worker=each
+        config.env, {**env_kwargs, **limit}, workers=config.workers, envs_per_worker=each
     ) as collector:
         if config.evaluate_episodes and collector.size is not None:
             raise ValueError(

@@ -132,6 +132,8 @@ class CCRFTConfig:
         shift: Change of the rooms' looks, as of `pixelis eval`.
         types: Question types; default: all of the environment's.
         tools: One backend name for every operation that has it; default: the environment's own.
+        max_steps: The longest episode that is played to learn from, steps; default: the
+            environment's own limit. Most of what is longer went wrong, and it takes longest.
         iterations: Of sampling and updating.
         tasks: Tasks an iteration, over all processes.
         group: Episodes on each task, >= 2.
@@ -169,6 +171,7 @@ class CCRFTConfig:
     shift: str = "none"
     types: tuple[str, ...] = ()
     tools: str | None = None
+    max_steps: int | None = None
     iterations: int = 100
     tasks: int = 8
     group: int = 8

@@ -115,6 +115,19 @@ def advantages(
     return total * (torch.arange(total.shape[1]) < lengths[:, None])
 
 
+def even(steps: Tensor, tokens: Tensor) -> Tensor:
+    """Advantages with which every episode counts the same in a mean over all tokens.
+
+    So GRPO weighs (arXiv 2402.03300). Counted by tokens (DAPO, arXiv 2503.14476), the long and
+    mostly failed episodes outweigh the others.
+
+    Args:
+        steps: float32 (E, S), the advantage of each step.
+        tokens: float32 (E,), what the model wrote in each episode, >= 1.
+    """
+    return steps * (tokens.mean() / tokens)[:, None]
+
+
 def spread(steps: Tensor, turns: Tensor, written: Tensor) -> Tensor:
     """The advantage of every token: that of its turn, 0 for what was fed; float32 (B, T).
 

@@ -21,7 +21,7 @@ from pixelis_agent.models.anchor import Anchor
 from pixelis_agent.models.batch import Batch, make_batch, token_log_probs
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.rewards import spread
+from pixelis_agent.rewards import even, spread
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.training import LastGood
 
@@ -251,7 +251,7 @@ class HeldUpdates:
         """An update: an optimizer step for each share of the episodes.
 
         What sampling reported may come from older weights or another engine, so the policy's own
-        scores are computed anew.
+        scores are computed anew. Every episode counts the same, however long it is.
 
         Args:
             rollouts: E episodes.
@@ -275,6 +275,8 @@ class HeldUpdates:
         if verdict is Verdict.SKIP:
             gains = torch.zeros_like(gains)
         clipped, norms = torch.zeros(2), []
+        written = torch.tensor([float((r.label_array() >= 2).sum()) for r in rollouts])
+        gains = even(gains, written)
         for share, befores, anchored in zip(shares, own, references, strict=True):
             counts, norm = update(
                 self._parallel,

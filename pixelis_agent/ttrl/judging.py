@@ -171,7 +171,9 @@ def figures(judged: Sequence[Judged], config: TTRLConfig) -> dict[str, float]:
         for finished in one.finished:
             process.update(finished.steps)
     scores = [f.score for one in judged for f in one.finished if f.score is not None]
-    votes = [s for one in judged if (s := vote_score(one)) is not None]
+    votes = [
+        s for one in judged if (s := score_of(one.finished, one.ballots, one.outcome)) is not None
+    ]
     learned = [one for one in judged if one.learned_from(config)]
     known = {"score": float(np.mean(scores))} if scores else {}
     if votes:
@@ -185,14 +187,22 @@ def figures(judged: Sequence[Judged], config: TTRLConfig) -> dict[str, float]:
     }
 
 
-def vote_score(judged: Judged) -> float | None:
-    """The score of the answer that won; 0 where none did, None where the right one is unknown."""
-    if any(finished.score is None for finished in judged.finished):
+def score_of(
+    finished: Sequence[Finished], ballots: Sequence[Ballot], outcome: Vote
+) -> float | None:
+    """The score of the answer that won; 0 where none did, None where the right one is unknown.
+
+    Args:
+        finished: The rollouts on a query.
+        ballots: Theirs.
+        outcome: Of a vote by them.
+    """
+    if any(one.score is None for one in finished):
         return None
-    if judged.outcome.answer is None:
+    if outcome.answer is None:
         return 0.0
-    answers = [ballot.answer for ballot in judged.ballots]
-    return judged.finished[answers.index(judged.outcome.answer)].score
+    answers = [ballot.answer for ballot in ballots]
+    return finished[answers.index(outcome.answer)].score
 
 
 def _log_prob(rollout: Rollout | None) -> float:

@@ -21,6 +21,7 @@ from pixelis_agent.rewards import (
     Watch,
     advantages,
     efficiency,
+    even,
     normalised,
     pad_steps,
     silent_groups,
@@ -88,6 +89,19 @@ def test_a_step_has_its_own_credit_and_its_share_of_the_task(
     tokens = spread(padded, turns, written)
     assert (tokens[:, [0, 2, 5]] == 0).all()
     torch.testing.assert_close(tokens[:, [1, 3, 4]], padded[:, :3])
+
+
+@given(
+    gains=hnp.arrays(np.float32, (4, 3), elements=NUMBERS),
+    counts=st.lists(st.lists(st.integers(1, 30), min_size=3, max_size=3), min_size=4, max_size=4),
+)
+def test_evened_episodes_count_the_same(gains: Any, counts: list[list[int]]) -> None:
+    """The mean over all tokens is then the mean over episodes of each one's own mean."""
+    steps, tokens = torch.tensor(gains), torch.tensor(counts, dtype=torch.float32)
+    written = tokens.sum(1)
+    over_all = (even(steps, written) * tokens).sum() / tokens.sum()
+    own = (steps * tokens).sum(1) / written
+    torch.testing.assert_close(over_all, own.mean(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_missing_weight_and_an_infinite_reward_are_named() -> None:
