@@ -1,7 +1,7 @@
 """Tracking against the truth: HOTA, and the older CLEAR-MOT and identity measures.
 
 Tracks are given frame by frame, each frame a mapping from track id to xyxy box. The matching of
-boxes is SciPy's, which comes with the extra `bench`.
+boxes is SciPy's, which comes with the extra `metrics`.
 """
 
 from __future__ import annotations
@@ -142,5 +142,5 @@ def _assign(scores: NDArray[np.float64]) -> Any:
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError:
-        raise MissingExtra("the matching of tracks", "bench") from None
+        raise MissingExtra("the matching of tracks", "metrics") from None
     return linear_sum_assignment(-scores)
