@@ -20,6 +20,7 @@ from pixelis_env.metrics.plotting import bars
 from pixelis_env.tasks.benchmarks.rows import Fault
 
 UNKNOWN = "(type unknown)"
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,10 @@ class Result:
             )
             for row in cells
         ]
-        return "\n".join([f"{self.source} by {self.scorer} v{self.version}", *lines])
+        lost = [f"skipped {fault}" for fault in self.skipped[:_SHOWN]]
+        if len(self.skipped) > _SHOWN:
+            lost.append(f"skipped {len(self.skipped) - _SHOWN} more")
+        return "\n".join([f"{self.source} by {self.scorer} v{self.version}", *lines, *lost])
 
     def plot(self, axes: Any = None) -> Any:
         """Bars with their intervals, a line each, on matplotlib axes, which are returned.

@@ -87,6 +87,7 @@ class RowSource:
         name: As above.
         size: How many rows can be asked.
         protocol: The scorer.
+        strict: As above.
         faults: The rows that are due and cannot be asked.
 
     Raises:
@@ -119,7 +120,7 @@ class RowSource:
         ):
             if number is not None and number < least:
                 raise ValueError(f"{label} must be None or a number >= {least}, not {number}")
-        self.name = name
+        self.name, self.strict = name, strict
         self.protocol: Protocol = PROTOCOLS[protocol]
         self._types = tuple(order)
         self._decoder = decoder
