@@ -21,7 +21,7 @@ def wer(predicted: str, truth: str) -> float:
 
 
 def edits(predicted: Sequence[str], truth: Sequence[str]) -> int:
-    """The least insertions, deletions and substitutions that turn one text, or list, into another."""
+    """Insertions, deletions and substitutions that turn one text, or list of words, to another."""
     from rapidfuzz.distance import Levenshtein
 
     return int(Levenshtein.distance(predicted, truth))
