@@ -60,6 +60,8 @@ $(VENV)/.agent: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) "torch>=2.4"
 	$(PIP) -e ".[dev]"
+	# Alone: it asks for an OpenCV that cannot be installed beside ours, and needs none for this.
+	$(PIP) --no-deps "trackeval>=1.3"
 	touch $@ $(VENV)/.base $(VENV)/.agent
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -103,5 +103,6 @@ _READ: Mapping[str, Callable[..., Meaning | None]] = {
     "letter": _letter,
     "mra": _number,
     "anls": plain,
+    "open": plain,
     "tiou": read_span,
 }

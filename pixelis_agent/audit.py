@@ -27,7 +27,8 @@ from PIL import Image
 
 from pixelis_agent.collect import AsyncPolicy, Collector, Finished, envs_for
 from pixelis_agent.config import AuditConfig
-from pixelis_agent.evaluate import EvalConfig, env_arguments, make_policy, show
+from pixelis_agent.evaluate import EvalConfig, env_arguments, make_policy
+from pixelis_agent.figures import show
 from pixelis_agent.flight import episode_seed
 from pixelis_agent.images import picture_key
 from pixelis_agent.policies.base import Episode, Policy, Turn

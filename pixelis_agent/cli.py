@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pixelis_env.errors import MissingExtra
+
 
 @dataclass(frozen=True)
 class Command:
@@ -127,7 +129,7 @@ def _load(path: str) -> Any:
 
 def _say(error: BaseException) -> int:
     hint = ""
-    if isinstance(error, ImportError):
+    if isinstance(error, ImportError) and not isinstance(error, MissingExtra):
         hint = '\nThe agent needs its extra: pip install "pixelis[agent]"'
     print(f"error: {error}{hint}", file=sys.stderr)
     return 2

@@ -137,6 +137,7 @@ class Collector:
         envs_per_worker: Environments in each; a room that is played takes about 40 MB.
 
     Attributes:
+        source: Where the tasks come from.
         size: How many tasks the source has; None: one for every index in 0..2**62-1.
 
     Raises:
@@ -160,7 +161,7 @@ class Collector:
         self._n_workers, self._slots = workers, envs_per_worker
         # Also with workers: wrong arguments are refused here, before anything is spawned.
         self._host = Host(env_id, self._env_kwargs, envs_per_worker if workers == 0 else 1)
-        self.size = self._host.size
+        self.source, self.size = self._host.source, self._host.size
         self._local = LocalWorker(self._host)
         self._workers: list[WorkerProcess] = []
 
@@ -189,6 +190,7 @@ class Collector:
         seed: int = 0,
         traces: bool = False,
         lockstep: bool = False,
+        unreadable: dict[int, str] | None = None,
     ) -> Iterator[Finished]:
         """Plays one episode of each task, as many at once as there are environments.
 
@@ -203,6 +205,8 @@ class Collector:
                 all of them: then the batches too are the same in every run, to the last bit of a
                 policy whose arithmetic depends on who else is in the batch. Slower. With fewer
                 environments than `batch`, they are the batch.
+            unreadable: Where given, a task whose medium cannot be read ends nothing: its index and
+                what is wrong are put in here, and it has no episode.
 
         Yields:
             Episodes as they end.
@@ -221,7 +225,7 @@ class Collector:
         flight.free.extend((worker, slot) for slot in range(self._slots) for worker in homes)
         rest = iter(indices)
         try:
-            yield from self._fly(policy, flight, rest, batch, traces, lockstep)
+            yield from self._fly(policy, flight, rest, batch, traces, lockstep, unreadable)
         finally:
             for play in flight.plays.values():
                 policy.finish(play.episode)
@@ -238,6 +242,7 @@ class Collector:
         batch: int,
         traces: bool,
         lockstep: bool,
+        unreadable: dict[int, str] | None,
     ) -> Iterator[Finished]:
         self._fill(policy, flight, rest, traces)
         while flight.plays:
@@ -249,11 +254,14 @@ class Collector:
                 news = None if due else self._news(flight, None if lockstep else PATIENCE)
                 if news is None:
                     self._act(policy, due or flight.ready()[:batch], flight)
-            finished = None if news is None else self._take(news, flight)
+            if news is None:
+                continue
+            finished = self._take(news, flight, unreadable)
             if finished is not None:
                 policy.finish(finished.episode)
-                # First, so that the next task is made while the caller looks at this episode.
-                self._fill(policy, flight, rest, traces)
+            # First, so that the next task is made while the caller looks at this episode.
+            self._fill(policy, flight, rest, traces)
+            if finished is not None:
                 yield finished
 
     def _fill(
@@ -316,11 +324,17 @@ class Collector:
                 raise self._death(number, error, flight) from None
         return None
 
-    def _take(self, news: tuple[int, Reply], flight: Flight) -> Finished | None:
+    def _take(
+        self, news: tuple[int, Reply], flight: Flight, unreadable: dict[int, str] | None
+    ) -> Finished | None:
         """Books a reply; the finished episode where it ended one."""
         worker, reply = news
         play = flight.seats[worker, reply.slot]
         if isinstance(reply, Failed):
+            if reply.unreadable is not None and unreadable is not None:
+                unreadable[play.episode.index] = reply.unreadable
+                flight.end(play)
+                return None
             raise RolloutError(
                 f"task {play.episode.index} of {self.env_id} failed after "
                 f"{len(play.episode.turns)} turns: {reply.error}\n\n{reply.where}",

@@ -95,7 +95,8 @@ def _play(config: DemoConfig, types: Sequence[str]) -> dict[str, Any]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from pixelis_agent.evaluate import EvalConfig, evaluate, make_policy, show
+    from pixelis_agent.evaluate import EvalConfig, evaluate, make_policy
+    from pixelis_agent.figures import show
     from pixelis_agent.tally import COLUMNS, as_cells
 
     table, figures = Table(box=SIMPLE_HEAD, pad_edge=False), {}
@@ -255,7 +256,7 @@ def _shown(run: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from pixelis_agent.evaluate import show
+    from pixelis_agent.figures import show
     from pixelis_agent.training import read_metrics
 
     rows = read_metrics(run / "metrics.jsonl")

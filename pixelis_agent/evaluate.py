@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pixelis_agent.collect import AsyncPolicy, Collector, envs_for
+from pixelis_agent.figures import Report, show
 from pixelis_agent.policies.base import Policy
 from pixelis_agent.splits import VALIDATION, evaluation_indices
-from pixelis_agent.tally import COLUMNS, Row, Summary, Tally, as_cells
-from pixelis_env.trace import versions
+from pixelis_agent.tally import Tally
+from pixelis_env.tasks.benchmarks.source import RowSource
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from pixelis_agent.models.processor import Processor
 
 API_KEY = "PIXELIS_API_KEY"
@@ -36,13 +35,24 @@ class EvalConfig:
             "Qwen/Qwen3-VL-8B-Instruct", or the address of an OpenAI-compatible server,
             "http://host:8000/v1" (its key, if any, in the variable PIXELIS_API_KEY).
         env: A registered environment.
+        source: Where tasks come from: "rooms"; a public benchmark ("vsi-bench", "v-star",
+            "infovqa", "mvbench", "mmbench", "video-mmmu"); or the path of a manifest (.jsonl).
+        root: Of a benchmark: the folder that holds its files.
+        split: Of a benchmark: which part of it; default: the usual one.
+        scorer: Of a benchmark or manifest: by which protocol answers are read and scored.
+        where: Of a benchmark or manifest: only rows with these values, each as column=value.
+        shuffle: Of a benchmark or manifest: the seed of a random order of rows.
+        shuffle_options: Of a benchmark or manifest: the seed of a random order of options.
+        strict: Of a benchmark or manifest: stop where rows cannot be asked; else they are named
+            and count 0.
         level: Difficulty of rooms, 1..3.
         shift: Change of the rooms' looks: none, lighting, texture, camera, clutter, blur, fonts.
-        types: Question types; default: all of the environment's.
+        types: Question types; default: all of the source's.
         tools: One backend name for every operation that has it, e.g. "oracle"; default: the
             environment's own.
-        episodes: Tasks that are played, 1..1,000,000.
-        seed: Evaluations of different seeds share no task.
+        episodes: Tasks that are played, 1..1,000,000, of a finite source its first; default: all
+            of a finite source, 500 of rooms.
+        seed: Evaluations of different seeds share no task in rooms.
         out: Folder for results.json and the traces; default: none are written.
         workers: Processes that hold environments; 0 = in this one.
         batch: Episodes that the policy is asked about at once; for a server: requests at a time.
@@ -59,11 +69,19 @@ class EvalConfig:
 
     policy: str
     env: str = "Pixelis-v0"
+    source: str = "rooms"
+    root: Path | None = None
+    split: str | None = None
+    scorer: str | None = None
+    where: tuple[str, ...] = ()
+    shuffle: int | None = None
+    shuffle_options: int | None = None
+    strict: bool = True
     level: int = 1
     shift: str = "none"
     types: tuple[str, ...] = ()
     tools: str | None = None
-    episodes: int = 500
+    episodes: int | None = None
     seed: int = 0
     out: Path | None = None
     workers: int = 2
@@ -78,72 +96,12 @@ class EvalConfig:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What came of an evaluation.
-
-    Attributes:
-        policy: Who played.
-        env: The environment.
-        env_kwargs: Its arguments, those that JSON can hold.
-        seed: Of the evaluation.
-        summary: All episodes.
-        per_type: Those of each question type.
-        rows: Each episode, in order.
-        wall_seconds: From the first to the last.
-        usage: What a server counted; None without one.
-    """
-
-    policy: str
-    env: str
-    env_kwargs: dict[str, Any]
-    seed: int
-    summary: Summary
-    per_type: dict[str, Summary]
-    rows: list[Row]
-    wall_seconds: float
-    usage: dict[str, int] | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON can hold them: those of `Summary`, and the same per type."""
-        return {
-            "policy": self.policy,
-            "env": self.env,
-            "env_kwargs": self.env_kwargs,
-            "seed": self.seed,
-            **asdict(self.summary),
-            "per_type": {name: asdict(summary) for name, summary in self.per_type.items()},
-            "wall_seconds": self.wall_seconds,
-            **({} if self.usage is None else {"usage": self.usage}),
-        }
-
-    def table(self) -> Table:
-        """The figures, a row each type."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
-        table = Table(title=f"{self.policy} on {self.env}", box=SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(COLUMNS):
-            table.add_column(column, justify="right" if number else "left", no_wrap=True)
-        for name, summary in sorted(self.per_type.items()):
-            table.add_row(*as_cells(name, summary))
-        table.add_section()
-        table.add_row(*as_cells("all", self.summary))
-        return table
-
-    def save(self, path: Path) -> None:
-        """Writes the figures, each episode's, and the versions of what they depend on."""
-        whole = {**self.to_dict(), "versions": versions()}
-        whole["episodes"] = [asdict(row) for row in self.rows]
-        path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-
-
 def evaluate(
     policy: Policy | AsyncPolicy,
     env_id: str = "Pixelis-v0",
     *,
     env_kwargs: Mapping[str, Any] | None = None,
-    episodes: int = 500,
+    episodes: int | None = None,
     seed: int = 0,
     indices: Iterable[int] | None = None,
     out: Path | None = None,
@@ -158,7 +116,8 @@ def evaluate(
         policy: Who plays.
         env_id: A registered environment.
         env_kwargs: Its keyword arguments.
-        episodes: How many; of a finite source at most all its tasks.
+        episodes: How many; of a finite source at most all its tasks. None: all of a finite one,
+            500 of an endless one.
         seed: Chooses the tasks (`splits.evaluation_indices`) and seeds the policy.
         indices: These tasks instead.
         out: Folder for `results.json` and `traces/<index>.json`; traces that are there are removed.
@@ -188,8 +147,16 @@ def evaluate(
         total = len(tasks) if isinstance(tasks, Sized) else None
         bar = stack.enter_context(_Bar(total)) if progress else None
         started = time.perf_counter()
+        source = collector.source if isinstance(collector.source, RowSource) else None
+        unreadable: dict[int, str] = {}
         for finished in collector.run(
-            policy, tasks, batch=batch, seed=seed, traces=traces is not None, lockstep=lockstep
+            policy,
+            tasks,
+            batch=batch,
+            seed=seed,
+            traces=traces is not None,
+            lockstep=lockstep,
+            unreadable=unreadable if source is not None and not source.strict else None,
         ):
             whole.add(finished)
             by_type[finished.task_type].add(finished)
@@ -197,7 +164,13 @@ def evaluate(
                 finished.trace.save(traces / f"{finished.episode.index}.json")
             if bar is not None:
                 bar.advance()
+    if unreadable and not whole.rows:
+        first = next(iter(unreadable.values()))
+        raise ValueError(f"not one of {len(unreadable)} media can be read, the first: {first}")
     usage = getattr(policy, "usage", None)
+    benchmark = None
+    if source is not None:
+        benchmark = source.result({row.index: row.score for row in whole.rows}, unreadable)
     report = Report(
         policy=policy.name,
         env=env_id,
@@ -208,6 +181,7 @@ def evaluate(
         rows=whole.rows,
         wall_seconds=time.perf_counter() - started,
         usage=None if usage is None else asdict(usage),
+        benchmark=benchmark,
     )
     if out is not None:
         report.save(out / "results.json")
@@ -217,6 +191,7 @@ def evaluate(
 def run(config: EvalConfig) -> dict[str, Any]:
     """Evaluates as `config` says, prints the table, and returns the figures."""
     kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
+    kwargs |= source_arguments(config)
     policy = make_policy(config)
     try:
         report = evaluate(
@@ -235,18 +210,9 @@ def run(config: EvalConfig) -> dict[str, Any]:
         if close is not None:
             close()
     show(report.table())
+    if report.benchmark is not None:
+        print(report.benchmark)
     return report.to_dict()
-
-
-def show(table: Table) -> None:
-    """Prints a table at its full width."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    wide = Console(width=1000)
-    # A narrow terminal wraps the lines; narrower cells would lose their figures.
-    needed = Measurement.get(wide, wide.options, table).maximum
-    Console(width=max(Console().width, needed)).print(table)
 
 
 def validate(
@@ -297,6 +263,31 @@ def env_arguments(
     if tools is not None:
         kwargs["tools"] = tools
     return kwargs
+
+
+def source_arguments(config: EvalConfig) -> dict[str, Any]:
+    """The environment's keyword arguments that say where tasks come from, where not from rooms.
+
+    Raises:
+        ValueError: A condition in `where` is not column=value.
+    """
+    where: dict[str, list[str]] = {}
+    for condition in config.where:
+        column, sign, value = condition.partition("=")
+        if not sign:
+            raise ValueError(f"where must be column=value, e.g. dataset=scannet; not {condition!r}")
+        where.setdefault(column, []).append(value)
+    given = {
+        "source": None if config.source == "rooms" else config.source,
+        "root": None if config.root is None else str(config.root),
+        "split": config.split,
+        "scorer": config.scorer,
+        "where": where or None,
+        "shuffle": config.shuffle,
+        "shuffle_options": config.shuffle_options,
+        "strict": None if config.strict else False,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:

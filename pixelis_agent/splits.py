@@ -17,21 +17,26 @@ EVALUATION_START = 2 * 10**9
 EVALUATION_BLOCK = 10**6
 """Indices of one evaluation seed."""
 
+EPISODES = 500
+"""Tasks of an evaluation that says of no other number."""
+
 _MAX_SEED = (2**62 - EVALUATION_START) // EVALUATION_BLOCK - 1
 
 
-def evaluation_indices(seed: int, episodes: int, size: int | None = None) -> range:
+def evaluation_indices(seed: int, episodes: int | None = None, size: int | None = None) -> range:
     """The task indices of an evaluation.
 
     Args:
         seed: Of the evaluation; those of two seeds are disjoint.
-        episodes: How many, 1..1,000,000.
+        episodes: How many, 1..1,000,000; None: all of a finite source, else `EPISODES`.
         size: How many tasks the source has; None: it is endless. A finite source is a test set
             as a whole: its first rows are taken, whatever the seed, at most all of them.
 
     Raises:
         ValueError: A number out of range.
     """
+    if episodes is None:
+        episodes = EPISODES if size is None else max(size, 1)
     if not 1 <= episodes <= EVALUATION_BLOCK:
         raise ValueError(f"episodes must be in 1..{EVALUATION_BLOCK}, not {episodes}")
     if not 0 <= seed <= _MAX_SEED:

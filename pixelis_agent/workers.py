@@ -27,9 +27,10 @@ from PIL import Image
 
 from pixelis_agent.behaviour import Extent
 from pixelis_env.env import PixelisEnv
+from pixelis_env.media import MediaError
 from pixelis_env.metrics.pointing import Aim, aims
 from pixelis_env.observation import overview_indices
-from pixelis_env.tasks.base import Task
+from pixelis_env.tasks.base import Task, TaskSource
 from pixelis_env.tasks.pool import Recent
 from pixelis_env.trace import Step, Trace
 from pixelis_env.wrappers import ToolCall
@@ -125,11 +126,15 @@ class Ending:
 
 @dataclass(frozen=True)
 class Failed:
-    """An exception inside an environment: its one line, and where it was raised."""
+    """An exception inside an environment: its one line, and where it was raised.
+
+    `unreadable` is what is wrong with the task's medium, where that is why it could not begin.
+    """
 
     slot: int
     error: str
     where: str
+    unreadable: str | None = None
 
 
 Request = Union[Begin, Play]
@@ -161,13 +166,14 @@ class Host:
             ToolCall(gym.make(env_id, disable_env_checker=True, **env_kwargs)) for _ in range(slots)
         ]
         self._trace = [False] * slots
+        self.source: TaskSource = self._inner(0).source
         # Rollouts of a group come one after another: their task, and what is rendered of it, is
         # made once.
-        shared = Recent(self._inner(0).source, min(slots, KEPT))
+        shared = Recent(self.source, min(slots, KEPT))
         for env in self._envs:
             env.unwrapped.source = shared  # type: ignore[attr-defined]
         self.tools = self._envs[0].tools()
-        self.size: int | None = self._inner(0).source.size
+        self.size: int | None = self.source.size
 
     def run(self, request: Request) -> Reply:
         """Carries out a request; an exception becomes a `Failed`."""
@@ -178,7 +184,9 @@ class Host:
             return self._play(request, started)
         except Exception as error:
             line = f"{type(error).__name__}: {error}"
-            return Failed(request.slot, line, traceback.format_exc())
+            lost = isinstance(error, MediaError) and isinstance(request, Begin)
+            reason = str(error) if lost else None
+            return Failed(request.slot, line, traceback.format_exc(), reason)
 
     def close(self) -> None:
         """Closes the environments."""

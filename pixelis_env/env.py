@@ -83,16 +83,28 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
     Terminated by an answer, truncated (score 0) after `max_steps` steps.
 
     Args:
-        source: `"rooms"`, an image or video file (with `question`), or a `TaskSource`.
+        source: `"rooms"`; a public benchmark (`"vsi-bench"`, `"v-star"`, `"infovqa"`, `"mvbench"`,
+            `"mmbench"`, `"video-mmmu"`, with `root`); the path of a manifest (`.jsonl`); an image
+            or video file (with `question`); or a `TaskSource`. See docs/sources.md.
         family: Rooms: `"vsi"`, `"search"`, `"text"`, `"motion"`, `"time"` or `"all"`.
-        types: Rooms: only these question types.
+        types: Rooms, a benchmark or manifest: only these question types.
         level: Rooms: difficulty, 1..3.
         shift: Rooms: `"none"`, or a change of looks: `"lighting"`, `"texture"`, `"camera"`,
             `"clutter"`, `"blur"`, `"fonts"`.
+        root: A benchmark: the folder that holds its files.
+        split: A benchmark: which part of it; default: the usual one.
+        scorer: A benchmark or manifest: by which protocol answers are read and scored.
+        where: A benchmark or manifest: only rows whose columns have these values, e.g.
+            `{"dataset": "scannet"}`.
+        shuffle: A benchmark or manifest: the seed of a random order of rows; default: the files'.
+        shuffle_options: A benchmark or manifest: the seed of a random order of each row's options.
+        limit: A benchmark or manifest: at the most so many rows.
+        strict: A benchmark or manifest: raise where rows cannot be asked; False leaves them out,
+            names them, and counts them 0.
         question: A media file: what is asked.
         options: A media file: the options' texts.
         answer: A media file: the right answer; without it episodes have no score.
-        decoder: A media file: the video decoder.
+        decoder: All but rooms: the video decoder.
         tools: The backends: None for the defaults, one name for all, or a mapping from operation
             to a name, `{"name": ..., option: ...}`, or a backend object.
         max_steps: The longest episode, 1..9999.
@@ -114,6 +126,14 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         types: Sequence[str] | None = None,
         level: int = 1,
         shift: str = "none",
+        root: str | Path | None = None,
+        split: str | None = None,
+        scorer: str | None = None,
+        where: Mapping[str, str | Sequence[str]] | None = None,
+        shuffle: int | None = None,
+        shuffle_options: int | None = None,
+        limit: int | None = None,
+        strict: bool = True,
         question: str | None = None,
         options: Sequence[str] | None = None,
         answer: str | None = None,
@@ -131,23 +151,15 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         step_cost, invalid_cost = float(step_cost), float(invalid_cost)
         types = None if types is None else [str(name) for name in types]
         options = None if options is None else [str(text) for text in options]
+        root = None if root is None else str(root)
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         _check(max_steps, step_cost, invalid_cost, frame, render_mode, self.metadata)
         self.kwargs: dict[str, Any] = {
             k: v for k, v in given.items() if v is not _DEFAULTS[k] and v != _DEFAULTS[k]
         }
         self._portable = portable_kwargs(self.kwargs)
-        self.source = make_source(
-            source,
-            family=family,
-            types=types,
-            level=level,
-            shift=shift,
-            question=question,
-            options=options,
-            answer=answer,
-            decoder=decoder,
-        )
+        own = {k: v for k, v in self.kwargs.items() if k in _OF_SOURCES}
+        self.source = make_source(source, family=family, **own)
         self.toolbox = Toolbox(tools)
         self.max_steps = max_steps
         self.step_cost = step_cost
@@ -427,6 +439,27 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
             self._window = Window(self.metadata["render_fps"])
         self._window.show(self._draw())
 
+
+# The arguments that say what a source holds; each source knows which of them are its own.
+_OF_SOURCES = frozenset(
+    [
+        "types",
+        "level",
+        "shift",
+        "root",
+        "split",
+        "scorer",
+        "where",
+        "shuffle",
+        "shuffle_options",
+        "limit",
+        "strict",
+        "question",
+        "options",
+        "answer",
+        "decoder",
+    ]
+)
 
 _DEFAULTS: dict[str, Any] = {"source": "rooms", **(PixelisEnv.__init__.__kwdefaults__ or {})}
 

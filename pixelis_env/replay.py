@@ -17,6 +17,7 @@ import gymnasium as gym
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import canonical_json
 from pixelis_env.media.base import MediaError
+from pixelis_env.tasks import BENCHMARKS
 from pixelis_env.tools.cache import RESULTS
 from pixelis_env.trace import Step, Trace, TraceError
 
@@ -43,29 +44,34 @@ class ReplayReport:
 
 
 def replay(
-    trace: Trace, *, media: str | Path | None = None, env: gym.Env[Any, Any] | None = None
+    trace: Trace,
+    *,
+    media: str | Path | None = None,
+    root: str | Path | None = None,
+    env: gym.Env[Any, Any] | None = None,
 ) -> ReplayReport:
     """Executes a trace's actions again and compares what comes back, step by step.
 
     Args:
         trace: The trace.
-        media: The file to play on, for a trace of a media file.
+        media: The file to play on, for a trace of a media file or a manifest.
+        root: The folder of the benchmark, for a trace of one.
         env: The environment to play on, wrapped or not, for a trace of one that was given objects.
 
     Raises:
-        TraceError: The trace does not say enough to be played: `media` or `env` is needed.
+        TraceError: The trace does not say enough to be played: `media`, `root` or `env` is needed.
     """
     RESULTS.clear()  # what was computed once must not be compared with itself
     if env is not None:
         return _compare(trace, env.unwrapped)
-    own = _rebuild(trace, media)
+    own = _rebuild(trace, media, root)
     try:
         return _compare(trace, own)
     finally:
         own.close()
 
 
-def _rebuild(trace: Trace, media: str | Path | None) -> PixelisEnv:
+def _rebuild(trace: Trace, media: str | Path | None, root: str | Path | None) -> PixelisEnv:
     if not trace.header.portable:
         raise TraceError("the trace's environment was given objects: pass it as env=")
     kwargs: dict[str, Any] = dict(trace.header.kwargs)
@@ -73,6 +79,10 @@ def _rebuild(trace: Trace, media: str | Path | None) -> PixelisEnv:
         if media is None:
             raise TraceError(f"the trace was played on {trace.header.media_file!r}: pass media=")
         kwargs["source"] = media
+    if kwargs.get("source") in BENCHMARKS:
+        if root is None:
+            raise TraceError(f"the trace was played on {kwargs['source']}: pass root=, its folder")
+        kwargs["root"] = root
     try:
         return PixelisEnv(**kwargs)
     except (TypeError, ValueError, MediaError, ImportError) as error:
@@ -136,16 +146,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--media",
         type=Path,
-        help="the image or video, for a trace of a media file; "
+        help="the image, video or manifest, for a trace of one; "
         "default: the file of that name beside the trace",
     )
+    parser.add_argument("--root", type=Path, help="the folder, for a trace of a benchmark")
     args = parser.parse_args(argv)
     try:
         trace = Trace.load(args.trace)
         media = args.media
         if media is None and trace.header.media_file is not None:
             media = args.trace.parent / trace.header.media_file
-        report = replay(trace, media=media)
+        report = replay(trace, media=media, root=args.root)
     except TraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,8 +1,9 @@
-"""How answers are read and scored: one function a metric, each into [0, 1].
+"""How answers are scored: one function a metric, each into [0, 1].
 
-Reading follows the official VSI-Bench protocol for `letter` and `mra`: the first space-separated
+`letter` and `mra` read an answer as the official VSI-Bench protocol does: the first space-separated
 token counts, a trailing full stop is dropped, and what cannot be read scores 0. So ``" A"``,
-``"A,"`` and ``"4m"`` score 0; the strictness is the protocol's.
+``"A,"`` and ``"4m"`` score 0; the strictness is the protocol's. A task whose `reading` is
+``"lenient"`` has its answers read by `pixelis_env.readings` first.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from numpy.random import Generator
 
 from pixelis_env.metrics.overlap import temporal_iou
 from pixelis_env.metrics.text import anls as text_similarity
+from pixelis_env.metrics.text import plain
+from pixelis_env.readings import read_leniently, read_numbers
 from pixelis_env.tasks.base import Task
 
 ANLS_THRESHOLD = 0.5
 GOLD_SEPARATOR = "\n"
-"""Stands between the answers that `anls` accepts, in a `Task.answer` that has several."""
+"""Stands between the answers that `anls` and `open` accept, in a `Task.answer` of several."""
 
 _THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _SECONDS = r"(\d+(?:\.\d*)?|\.\d+)"
@@ -37,7 +40,11 @@ def score(metric: str, answer: str, task: Task) -> float:
     """
     if metric not in METRICS:
         raise ValueError(f"no metric is called {metric!r}; the metrics are {', '.join(METRICS)}")
-    return 0.0 if task.answer is None else METRICS[metric](answer, task.answer)
+    if task.answer is None:
+        return 0.0
+    if task.reading == "lenient":
+        answer = read_leniently(metric, answer, task.options)
+    return METRICS[metric](answer, task.answer)
 
 
 def check_gold(task: Task) -> None:
@@ -50,10 +57,23 @@ def check_gold(task: Task) -> None:
         raise ValueError(
             f"task {task.id}: no metric {task.metric!r}; there are {', '.join(METRICS)}"
         )
-    if task.answer is not None and score(task.metric, task.answer, task) != 1.0:
+    if task.answer is not None and not fits(task.metric, task.answer):
         raise ValueError(
             f"task {task.id}: the answer {task.answer!r} does not fit the metric {task.metric!r}"
         )
+
+
+def fits(metric: str, gold: str) -> bool:
+    """Whether `metric` can score by this right answer: the answer itself then scores 1."""
+    try:
+        return all(METRICS[metric](one, gold) == 1.0 for one in right_answers(metric, gold))
+    except ValueError:  # no number
+        return False
+
+
+def right_answers(metric: str, gold: str) -> list[str]:
+    """The answers that a `Task.answer` stands for: one, but for `anls` and `open`."""
+    return gold.split(GOLD_SEPARATOR) if metric in ("anls", "open") else [gold]
 
 
 def letter(answer: str, gold: str) -> float:
@@ -83,6 +103,33 @@ def anls(answer: str, gold: str) -> float:
     return text_similarity(answer, gold.split(GOLD_SEPARATOR), threshold=ANLS_THRESHOLD)
 
 
+def open_answer(answer: str, gold: str) -> float:
+    """1 when an open answer holds a right one, as the MMMU protocol compares them.
+
+    A number is right where the answer holds it, both rounded to two decimals; a text where the
+    answer contains it, whatever the case; a single letter must stand alone. `gold` may hold several
+    right answers, one a line. The official code first cuts the answer down to what follows words
+    such as "is" or "=" and looks there as well as in the whole, so it finds nothing else.
+    """
+    found = {round(number, 2) for number in read_numbers(answer)}
+    words = plain(answer)
+    for right in right_answers("open", gold):
+        numbers = read_numbers(right) if _is_number(right) else []
+        if numbers:
+            hit = round(numbers[0], 2) in found
+        elif len(right.strip()) == 1:
+            hit = plain(right) in words.split()
+        else:
+            hit = bool(right.strip()) and plain(right) in words
+        if hit:
+            return 1.0
+    return 0.0
+
+
+def _is_number(text: str) -> bool:
+    return _number(text.replace(",", "").strip()) is not None
+
+
 def tiou(answer: str, gold: str) -> float:
     """Temporal intersection over union of two ``start-end`` spans in seconds."""
     predicted, truth = read_span(answer), read_span(gold)
@@ -95,6 +142,7 @@ METRICS: Mapping[str, Callable[[str, str], float]] = {
     "letter": letter,
     "mra": mra,
     "anls": anls,
+    "open": open_answer,
     "tiou": tiou,
 }
 """Metric by name; each takes (answer, right answer) and returns a score in 0..1."""
@@ -160,6 +208,14 @@ def _other_text(_: Task, gold: str, rng: Generator) -> str:
     return "".join(characters)
 
 
+def _other_open(task: Task, gold: str, rng: Generator) -> str:
+    first = right_answers("open", gold)[0]
+    if not _is_number(first):
+        return _other_text(task, gold, rng)
+    truth = read_numbers(first)[0]
+    return f"{truth + rng.choice([-1, 1]) * rng.uniform(0.25, 0.75) * (1 + abs(truth)):.2f}"
+
+
 def _other_span(task: Task, gold: str, rng: Generator) -> str:
     span = read_span(gold)
     if span is None:
@@ -175,5 +231,6 @@ _WRONG: Mapping[str, Callable[[Task, str, Generator], str]] = {
     "letter": _other_letter,
     "mra": _other_number,
     "anls": _other_text,
+    "open": _other_open,
     "tiou": _other_span,
 }

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pixelis_env import __version__
 from pixelis_env.actions import Action, Malformed
 from pixelis_env.evidence import Evidence, ToolError, canonical_json
+from pixelis_env.tasks import BENCHMARKS
 
 MAX_BYTES = 64 * 1024 * 1024  # of a trace file
 MAX_STEPS = 10_000
@@ -56,10 +57,18 @@ Option = Union[bool, int, float, Word, None]
 class Settings(_Record):
     """The environment's arguments that a trace may set: a stranger's trace gets no others."""
 
+    source: Word = "rooms"
     family: Word = "all"
-    types: list[Word] | None = None
+    types: list[str] | None = None
     level: int = 1
     shift: Word = "none"
+    split: Word | None = None
+    scorer: Word | None = None
+    where: dict[str, str | list[str]] | None = None
+    shuffle: int | None = None
+    shuffle_options: int | None = None
+    limit: int | None = None
+    strict: bool = True
     question: str | None = None
     options: list[str] | None = None
     answer: str | None = None
@@ -78,8 +87,8 @@ class Header(_Record):
         format: The version of this layout.
         env_id: The registered id, "" for an environment built by hand.
         kwargs: The environment's keyword arguments (those of `Settings`).
-        media_file: The bare name of the media file that was played on, or None. A trace never
-            names a path.
+        media_file: The bare name of the media file or manifest that was played on, or None. A
+            trace never names a path, so a benchmark's folder is not in it either.
         portable: Whether this rebuilds the environment; False where it was given objects.
         index: The task's index in its source.
         task_id: The task's id.
@@ -105,7 +114,9 @@ class Header(_Record):
 
     @model_validator(mode="after")
     def _can_be_trusted(self) -> Header:
-        Settings.model_validate(self.kwargs)
+        settings = Settings.model_validate(self.kwargs)
+        if settings.source not in ("rooms", *BENCHMARKS):
+            raise ValueError(f"source must be rooms or one of {', '.join(BENCHMARKS)}")
         name = self.media_file
         if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
             raise ValueError(f"media_file must be a bare name, not {name!r}")
@@ -190,14 +201,14 @@ def portable_kwargs(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], str | No
     """An environment's arguments as a header holds them.
 
     Returns:
-        The arguments of `Settings`, the media file's bare name (None for rooms and objects), and
-        whether the two rebuild the environment.
+        The arguments of `Settings`, the file's bare name (None for rooms, benchmarks and objects),
+        and whether the two, and a benchmark's folder, rebuild the environment.
     """
     source = kwargs.get("source", "rooms")
-    is_file = isinstance(source, (str, Path)) and source != "rooms"
+    is_file = isinstance(source, (str, Path)) and source not in ("rooms", *BENCHMARKS)
     plain, portable = {}, isinstance(source, (str, Path))
     for key in Settings.model_fields:
-        if key not in kwargs:
+        if key not in kwargs or (key == "source" and (is_file or not portable)):
             continue
         try:
             value = json.loads(json.dumps(kwargs[key], allow_nan=False))

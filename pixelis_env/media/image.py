@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -46,25 +48,31 @@ def is_still_image(file: Path) -> bool:
 
 
 class ImageFile(Media):
-    """An image file: one frame at time 0.0 that lasts 0.0 s.
+    """An image file, or its bytes: one frame at time 0.0 that lasts 0.0 s.
 
     EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits
     (white stays white), palettes, CMYK and the rest are converted. Colour profiles are not
-    applied. A pickle carries the path, not the pixels.
+    applied. A pickle carries the path or the bytes, not the pixels.
 
     Args:
-        path: The file.
+        content: The file's path, or what it holds.
+        name: What messages call it; default: the file's name, "image" for bytes.
 
     Raises:
         MediaError: It is missing, damaged, cut short, larger than `MAX_PIXELS`, no image, or
             of a pixel type that has no agreed white (float, 32-bit).
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = checked_file(path)
-        self.name = self._file.name
-        self.digest = digest_file(self._file)
-        self._pixels: Frame | None = _read(self._file)
+    def __init__(self, content: str | os.PathLike[str] | bytes, *, name: str | None = None) -> None:
+        self._content: Path | bytes
+        if isinstance(content, bytes):
+            self._content, self.name = content, name or "image"
+            self.digest = hashlib.sha256(content).hexdigest()
+        else:
+            self._content = checked_file(content)
+            self.name = name or self._content.name
+            self.digest = digest_file(self._content)
+        self._pixels: Frame | None = read_image(self._content, self.name)
         self.height, self.width = self._pixels.shape[:2]
         self.times = np.zeros(1)
         self.times.flags.writeable = False
@@ -75,7 +83,7 @@ class ImageFile(Media):
         self._checked_index(index)
         pixels = self._pixels
         if pixels is None:
-            pixels = self._pixels = _read(self._file)
+            pixels = self._pixels = read_image(self._content, self.name)
         return pixels
 
     def close(self) -> None:
@@ -87,10 +95,17 @@ class ImageFile(Media):
         return {**self.__dict__, "_pixels": None}
 
 
-def _read(file: Path) -> Frame:
-    """uint8 (H, W, 3) RGB, read-only; MediaError if there is no such reading."""
+def read_image(content: Path | bytes, name: str = "image") -> Frame:
+    """uint8 (H, W, 3) RGB, read-only; MediaError if there is no such reading.
+
+    Args:
+        content: A file's path, or what it holds.
+        name: What messages call bytes.
+    """
+    file = name if isinstance(content, bytes) else content
+    opened = BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(opened, formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise MediaError(
@@ -109,7 +124,7 @@ def _read(file: Path) -> Frame:
         ) from error
 
 
-def _rgb(file: Path, image: Image.Image) -> Frame:
+def _rgb(file: Path | str, image: Image.Image) -> Frame:
     """uint8 (H, W, 3) of an image in any of Pillow's modes."""
     if image.mode == "F":
         raise MediaError(
@@ -124,7 +139,7 @@ def _rgb(file: Path, image: Image.Image) -> Frame:
     return np.asarray(image.convert("RGB"))
 
 
-def _rgb_of_16_bit(file: Path, grey: np.ndarray) -> Frame:
+def _rgb_of_16_bit(file: Path | str, grey: np.ndarray) -> Frame:
     """uint8 (H, W, 3) of grey values (H, W) within 0..65535, rounded to nearest."""
     if grey.min() < 0 or grey.max() > 65535:
         raise MediaError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 RESAMPLES = 2000
+_CHUNK = 100  # resamples at a time: all of them of a large benchmark take gigabytes
 
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
@@ -49,3 +50,34 @@ def ratio_interval(
     means = above[rows].sum(1)[drawn > 0] / drawn[drawn > 0]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(above.sum() / below.sum()), float(low), float(high)
+
+
+def mean_of_means_interval(
+    groups: Sequence[Sequence[float]], weights: Sequence[float], seed: int = 0
+) -> tuple[float, float, float]:
+    """The weighted mean of groups' means and its 95 % percentile-bootstrap interval.
+
+    Each group is resampled on its own, so that every one keeps its size.
+
+    Args:
+        groups: The values of each group, at least one.
+        weights: Of each group; they are scaled to a sum of 1.
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: There is no group, one without values, or other weights than groups.
+    """
+    if len(groups) != len(weights) or not groups or not all(groups) or not sum(weights) > 0:
+        raise ValueError(
+            f"{len(groups)} groups and {len(weights)} weights: give one each, and no empty group"
+        )
+    rng = np.random.default_rng(seed)
+    mean, drawn = 0.0, np.zeros(RESAMPLES)
+    for group, weight in zip(groups, np.asarray(weights, np.float64) / sum(weights), strict=True):
+        values = np.asarray(group, np.float64)
+        mean += weight * float(values.mean())
+        for start in range(0, RESAMPLES, _CHUNK):
+            rows = rng.integers(len(values), size=(min(_CHUNK, RESAMPLES - start), len(values)))
+            drawn[start : start + len(rows)] += weight * values[rows].mean(1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return mean, float(low), float(high)

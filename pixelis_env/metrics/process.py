@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pixelis_env.evidence import ToolError
+from pixelis_env.metrics.figures import Figures, Ratios
 from pixelis_env.trace import Step, final_answer
 
 
@@ -78,34 +79,30 @@ class ProcessMetrics:
     """Process measures over episodes."""
 
     def __init__(self) -> None:
-        self._answers = self._backed = self._composed = 0
-        self._episodes = self._steps = self._operations = self._invalid = 0
+        self._ratios = Ratios(
+            "process", ("rapr", "racpr", "chain_length", "invalid_rate", "answer_rate")
+        )
 
     def update(self, steps: Sequence[Step]) -> None:
         """Adds one episode."""
-        self._episodes += 1
-        self._steps += len(steps)
-        self._operations += sum(step.valid for step in steps)
-        self._invalid += sum(isinstance(step.evidence, ToolError) for step in steps)
-        if final_answer(steps) is not None:
-            self._answers += 1
-            self._backed += is_backed(steps)
-            self._composed += is_composed(steps)
+        answered = final_answer(steps) is not None
+        invalid = sum(isinstance(step.evidence, ToolError) for step in steps)
+        self._ratios.add(
+            rapr=(answered and is_backed(steps), answered),
+            racpr=(answered and is_composed(steps), answered),
+            chain_length=(sum(step.valid for step in steps), 1),
+            invalid_rate=(invalid, len(steps)),
+            answer_rate=(answered, 1),
+        )
 
-    def compute(self) -> dict[str, float]:
+    def compute(self) -> Figures:
         """The measures so far; a share of nothing is 0.
 
         Returns:
             `rapr`, `racpr` (shares of answers), `chain_length` (valid operations an episode),
             `invalid_rate` (share of steps), `answer_rate` (share of episodes).
         """
-        return {
-            "rapr": self._backed / max(self._answers, 1),
-            "racpr": self._composed / max(self._answers, 1),
-            "chain_length": self._operations / max(self._episodes, 1),
-            "invalid_rate": self._invalid / max(self._steps, 1),
-            "answer_rate": self._answers / max(self._episodes, 1),
-        }
+        return self._ratios.figures()
 
 
 def named_evidence(step: Step) -> set[int]:

@@ -11,11 +11,20 @@ def cer(predicted: str, truth: str) -> float:
 
     Never below 0; above 1 where far too much was read. An empty truth gives 0 or 1.
     """
+    return edits(predicted, truth) / len(truth) if truth else float(bool(predicted))
+
+
+def wer(predicted: str, truth: str) -> float:
+    """Word error rate: as `cer`, of words between spaces."""
+    words = truth.split()
+    return edits(predicted.split(), words) / len(words) if words else float(bool(predicted.split()))
+
+
+def edits(predicted: Sequence[str], truth: Sequence[str]) -> int:
+    """Insertions, deletions and substitutions that turn one text, or list of words, to another."""
     from rapidfuzz.distance import Levenshtein
 
-    if not truth:
-        return float(bool(predicted))
-    return Levenshtein.distance(predicted, truth) / len(truth)
+    return int(Levenshtein.distance(predicted, truth))
 
 
 def anls(predicted: str, golds: Sequence[str], threshold: float = 0.5) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from numpy.random import Generator
 
@@ -18,6 +18,7 @@ _FORMS = {
     "letter": "Answer with the option's letter from the given choices directly.",
     "mra": "Please answer the question using a single word or phrase.",
     "anls": "Please answer the question using a single word or phrase.",
+    "open": "Please answer the question using a single word or phrase.",
     "tiou": "Answer with start-end in seconds, such as 1.5-4.0.",
 }
 
@@ -78,7 +79,11 @@ class Task:
             `start-end` in seconds. None: unknown, so an episode is not scored.
         metric: The name of the metric that scores an answer (`scoring.METRICS`).
         oracle: For procedural tasks, makes correct action sequences that end with `answer`.
-        truth: For procedural tasks, where what the question is about shows.
+        truth: Where what the question is about shows, as far as the source knows it.
+        reading: How an answer is read before the metric scores it: "official", as VSI-Bench's
+            protocol does, or "lenient" (`pixelis_env.readings`).
+        lead: What is said before the question; None: that these are frames of a video, of one.
+        form: What is said of the answer's form; None: what the metric asks for.
     """
 
     id: str
@@ -90,17 +95,20 @@ class Task:
     metric: str
     oracle: Oracle | None = None
     truth: Truth | None = None
+    reading: Literal["official", "lenient"] = "official"
+    lead: str | None = None
+    form: str | None = None
 
     @property
     def prompt(self) -> str:
         """The question as it is put to an agent: with options and the form of the answer."""
-        lines = [f"These are frames of a video.\n{self.question}"]
-        if not self.media.is_video:
-            lines = [self.question]
+        usual = "These are frames of a video." if self.media.is_video else ""
+        lead = usual if self.lead is None else self.lead
+        lines = [lead, self.question] if lead else [self.question]
         if self.options is not None:
             lines.append("Options:")
             lines += [f"{a}. {b}" for a, b in zip(string.ascii_uppercase, self.options)]  # noqa: B905
-        lines.append(_FORMS[self.metric])
+        lines.append(_FORMS[self.metric] if self.form is None else self.form)
         return "\n".join(lines)
 
 

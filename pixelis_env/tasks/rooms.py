@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
-import numpy as np
 from numpy.random import Generator
 
 from pixelis_env.actions import Action, Answer
@@ -26,6 +24,7 @@ from pixelis_env.rooms.questions.looks import Glimpses, Looks
 from pixelis_env.rooms.questions.truth import RoomTruth
 from pixelis_env.rooms.scene import SHIFTS
 from pixelis_env.tasks.base import Task
+from pixelis_env.tasks.seeding import generator
 
 LEVELS = (1, 2, 3)
 
@@ -92,7 +91,7 @@ class RoomsSource:
         if not 0 <= index < MAX_INDEX:
             raise IndexError(f"index {index} of {self.name}: must lie within 0..{MAX_INDEX - 1}")
         block, turn = divmod(index, len(self.types))
-        order = _generator("types", self.family, self.level, block).permutation(len(self.types))
+        order = generator("types", self.family, self.level, block).permutation(len(self.types))
         kind = TYPES[self.types[order[turn]]]
         survey, question = self._find(kind, index)
         return Task(
@@ -111,17 +110,17 @@ class RoomsSource:
         """The first room, and the first objects in it, that give a question."""
         key = (self.family, self.level, index)
         for attempt in range(MAX_ROOMS):
-            rng = _generator("room", *key, attempt)
+            rng = generator("room", *key, attempt)
             seed = int(rng.integers(2**31))
             plain = self._survey(kind, seed, "none")
             shifted = plain
             for targets in islice(kind.propose(plain, rng), MAX_TARGETS):
                 try:
-                    question = kind.ask(plain, targets, _generator("options", *key))
+                    question = kind.ask(plain, targets, generator("options", *key))
                     if self.shift != "none":
                         if shifted is plain:
                             shifted = self._survey(kind, seed, self.shift)
-                        question = kind.ask(shifted, targets, _generator("options", *key))
+                        question = kind.ask(shifted, targets, generator("options", *key))
                 except NoQuestion:
                     continue
                 return shifted, question
@@ -145,13 +144,7 @@ def _solve(
     """The oracle (`pixelis_env.tasks.base.Oracle`): gathers the evidence, then answers with it."""
     kind = TYPES[name]
     looks = Looks(survey) if frames is None else Glimpses(survey, frames)
-    rng = _generator("oracle", name, key) if rng is None else rng
+    rng = generator("oracle", name, key) if rng is None else rng
     actions = list(kind.solve(looks, question.targets[: kind.looks_at], rng))
     ids = tuple(f"e{k}" for k in range(1, len(actions) + 1))
     return [*actions, Answer(text=question.answer, evidence=ids)]
-
-
-def _generator(*key: object) -> Generator:
-    """A generator that is seeded by the key's text, the same in every process."""
-    digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "little"))

@@ -16,7 +16,7 @@ from PIL import Image
 from pixelis_agent.tiny import batches, frames, labels, pointing, warmup
 from pixelis_agent.tiny.config import IMAGE
 from pixelis_env.rooms import RoomVideo, make_scene
-from pixelis_env.tasks.rooms import _generator
+from pixelis_env.tasks.seeding import generator
 
 FIRST = 18
 """Rooms 18 and 19: the second one is held out."""
@@ -58,7 +58,7 @@ def test_rooms_are_not_those_of_tasks() -> None:
     assert min(seeds) >= 2**31
     assert max(seeds) < 2**32
     # What this rests on: a task's room has a seed below 2**31.
-    assert int(_generator("room", "vsi", 1, 0, 0).integers(2**31)) < 2**31
+    assert int(generator("room", "vsi", 1, 0, 0).integers(2**31)) < 2**31
     for seed, index in ((-1, 0), (2048, 0), (0, -1), (0, frames.MAX_ROOMS)):
         with pytest.raises(ValueError, match="is out of range; give 0"):
             frames.room_seed(seed, index)

@@ -8,7 +8,10 @@ import pickle
 import random
 import subprocess
 import sys
+import tempfile
 import warnings
+from functools import cache
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -24,22 +27,39 @@ from pixelis_env.evidence import ToolError
 from pixelis_env.media import ArrayMedia, MediaError
 from pixelis_env.tasks.single import SingleSource
 from pixelis_env.wrappers import FlatAction
+from tests.env.benchmark_samples import vsi_bench
 
 # Exact backends on rooms: these tests are about the environment; tests/laws are about the tools.
 FAST = {"tools": "oracle", "max_steps": 6}
 FEW = 12
 
+BENCHMARK = "Pixelis-VSI-v0 on vsi-bench"
+
 # The ids differ by the family of their questions alone: two of them stand for all by default.
 IDS = [
     env_id
-    if env_id in ("Pixelis-VSI-v0", "Pixelis-Motion-v0")
+    if env_id in ("Pixelis-VSI-v0", "Pixelis-Motion-v0", BENCHMARK)
     else pytest.param(env_id, marks=pytest.mark.slow)
-    for env_id in ENV_IDS
+    for env_id in (*ENV_IDS, BENCHMARK)
 ]
+
+_FOLDER = tempfile.TemporaryDirectory()  # removed when the interpreter ends
+
+
+@cache
+def benchmark_root() -> str:
+    """A miniature copy of VSI-Bench: real videos, a question of every type about each."""
+    vsi_bench(Path(_FOLDER.name))
+    return _FOLDER.name
 
 
 def make(env_id: str, **kwargs):
-    return gym.make(env_id, **{**FAST, **kwargs})
+    if env_id != BENCHMARK:
+        return gym.make(env_id, **{**FAST, **kwargs})
+    # The oracle knows rooms only: on real videos the backends are those that look at pixels.
+    own = {"source": "vsi-bench", "root": benchmark_root(), "max_steps": 6}
+    kwargs.pop("level", None)
+    return gym.make("Pixelis-VSI-v0", **{**own, **kwargs})
 
 
 def same(a, b) -> bool:

@@ -19,7 +19,8 @@ from pixelis_env.rooms.questions import FAMILIES, TYPES
 from pixelis_env.rooms.questions.question import arrange
 from pixelis_env.scoring import perturb, score
 from pixelis_env.tasks.base import Task, TaskSource
-from pixelis_env.tasks.rooms import RoomsSource, _generator
+from pixelis_env.tasks.rooms import RoomsSource
+from pixelis_env.tasks.seeding import generator
 
 DUMP = """
 import sys
@@ -105,7 +106,7 @@ def test_types_take_turns_evenly(family: str, monkeypatch: pytest.MonkeyPatch) -
 def test_letters_are_even_over_400_indices(n_options: int) -> None:
     wrong = [f"w{k}" for k in range(6)]
     counts = Counter(
-        arrange("right", wrong, _generator("options", "vsi", 1, index), n_options)[1]
+        arrange("right", wrong, generator("options", "vsi", 1, index), n_options)[1]
         for index in range(400)
     )
     expected = 400 / n_options
@@ -118,8 +119,8 @@ def test_the_letter_depends_on_the_index_alone() -> None:
     for name in ("object_rel_distance", "search_color", "time_order"):
         for index in range(3):
             task = RoomsSource("all", types=[name]).task(index)
-            generator = _generator("options", "all", 1, index)
-            assert task.answer == arrange("right", ["a", "b", "c"], generator)[1]
+            drawn = generator("options", "all", 1, index)
+            assert task.answer == arrange("right", ["a", "b", "c"], drawn)[1]
 
 
 SHOWN = ["object_abs_distance", "search_color", "text_read"]

@@ -35,6 +35,9 @@ TASKS = st.one_of(
     st.integers(2, 60).map(lambda n: task("mra", str(n))),
     st.floats(0.2, 400).map(lambda v: task("mra", f"{v:.1f}")),
     st.text("abcXYZ 12", min_size=1).filter(str.strip).map(lambda t: task("anls", t)),
+    st.one_of(st.floats(-99, 99).map("{:.2f}".format), st.just("red brick"), st.just("x")).map(
+        lambda text: task("open", text)
+    ),
     st.tuples(st.integers(0, 300), st.integers(1, 300)).map(
         lambda v: task("tiou", f"{v[0] / 10:.1f}-{(v[0] + v[1]) / 10:.1f}")
     ),
@@ -97,6 +100,16 @@ def test_anls_takes_the_best_of_several_answers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "gold", "value"),
+    [("about 3.429 m", "24/7\n3.43", 1), ("24/7 of it", "24/7\n3.43", 1), ("3.4", "3.43", 0),
+     ("1,200", "1200", 1), ("a Red  brick wall", "red brick", 1), ("red", "red brick", 0),
+     ("extra", "x", 0), ("it is x", "x", 1)],
+)  # fmt: skip
+def test_open_answers_are_compared_as_mmmu_does(answer: str, gold: str, value: float) -> None:
+    assert score("open", answer, gold) == value
+
+
+@pytest.mark.parametrize(
     ("answer", "value"),
     [("1-3", 1), ("1.0 - 3.0", 1), ("2-3", 0.5), ("2-4", 1 / 3), ("3-4", 0), ("3-1", 0), ("2", 0),
      ("-1-3", 0), ("1-3 s", 0)],
@@ -112,7 +125,7 @@ def test_tiou_is_symmetric(a: float, length_a: float, b: float, length_b: float)
 
 
 def test_an_unknown_metric_and_an_unknown_answer_are_told_apart() -> None:
-    with pytest.raises(ValueError, match="metrics are letter, mra, anls, tiou"):
+    with pytest.raises(ValueError, match="metrics are letter, mra, anls, open, tiou"):
         scoring.score("bleu", "x", task("anls", "x"))
     assert scoring.score("anls", "x", task("anls", None)) == 0
     with pytest.raises(ValueError, match="no answer"):
