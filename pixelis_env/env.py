@@ -158,7 +158,7 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
             k: v for k, v in given.items() if v is not _DEFAULTS[k] and v != _DEFAULTS[k]
         }
         self._portable = portable_kwargs(self.kwargs)
-        own = {k: v for k, v in self.kwargs.items() if k in _OF_SOURCES}
+        own = {k: v for k, v in self.kwargs.items() if k not in _OWN}
         self.source = make_source(source, family=family, **own)
         self.toolbox = Toolbox(tools)
         self.max_steps = max_steps
@@ -440,26 +440,9 @@ class PixelisEnv(gym.Env[dict[str, Any], Any]):
         self._window.show(self._draw())
 
 
-# The arguments that say what a source holds; each source knows which of them are its own.
-_OF_SOURCES = frozenset(
-    [
-        "types",
-        "level",
-        "shift",
-        "root",
-        "split",
-        "scorer",
-        "where",
-        "shuffle",
-        "shuffle_options",
-        "limit",
-        "strict",
-        "question",
-        "options",
-        "answer",
-        "decoder",
-    ]
-)
+# The arguments that are the environment's own; a source knows which of the others are its.
+_OWN = {"source", "family", "tools", "max_steps", "step_cost", "invalid_cost"}
+_OWN |= {"frame", "prefetch", "render_mode"}
 
 _DEFAULTS: dict[str, Any] = {"source": "rooms", **(PixelisEnv.__init__.__kwdefaults__ or {})}
 

@@ -108,8 +108,8 @@ def open_answer(answer: str, gold: str) -> float:
 
     A number is right where the answer holds it, both rounded to two decimals; a text where the
     answer contains it, whatever the case; a single letter must stand alone. `gold` may hold several
-    right answers, one a line. The official code first cuts the answer down to what follows words
-    such as "is" or "=" and looks there as well as in the whole, so it finds nothing else.
+    right answers, one a line. The official code also cuts the answer down to what follows words
+    such as "is" or "=" and looks there too; here the whole is looked at alone.
     """
     found = {round(number, 2) for number in read_numbers(answer)}
     words = plain(answer)
