@@ -22,7 +22,7 @@ from pixelis_env.media.base import (
     digest_file,
     frozen,
 )
-from pixelis_env.media.cache import FrameCache
+from pixelis_env.media.cache import ByteCache
 from pixelis_env.media.container import KeyFrame, VideoStreamFile
 from pixelis_env.media.decord import DecordReader, check_decord
 from pixelis_env.media.timeline import Timeline, read_timeline
@@ -136,7 +136,7 @@ class _Session:
     def __init__(self, reader: FrameReader, cache_bytes: int) -> None:
         self.lock = threading.Lock()
         self.reader = reader
-        self.cache = FrameCache(cache_bytes)
+        self.cache: ByteCache[int, Frame] = ByteCache(cache_bytes)
 
 
 class VideoFile(Media):
