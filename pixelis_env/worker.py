@@ -23,7 +23,15 @@ class WorkerError(Exception):
 
 
 class WorkerGone(WorkerError):
-    """The worker crashed, or was killed because it did not answer in time."""
+    """The worker crashed, or was killed because it did not answer in time.
+
+    Attributes:
+        late: Whether it was the latter.
+    """
+
+    def __init__(self, reason: str, *, late: bool = False) -> None:
+        super().__init__(reason)
+        self.late = late
 
 
 class Worker:
@@ -94,8 +102,10 @@ class Worker:
             good, length = protocol.REPLY.unpack(self._receive(protocol.REPLY.size))
             content = self._receive(length)
         except EOFError:
-            limit = f"its process gave no answer within {timeout_s:g} s and was ended"
-            raise WorkerGone(limit if late.is_set() else self._end()) from None
+            if late.is_set():
+                limit = f"its process gave no answer within {timeout_s:g} s and was ended"
+                raise WorkerGone(limit, late=True) from None
+            raise WorkerGone(self._end()) from None
         finally:
             watchdog.cancel()
         if not good:
