@@ -42,6 +42,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/env_throughput.py
 	$(BIN)/python benchmarks/tool_quality.py
+	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/tables.py
 
 $(VENV)/bin/python:

@@ -108,7 +108,9 @@ def test_a_toolbox_with_a_running_worker_travels(mmocr: dict[str, Any]) -> None:
     ("options", "says"),
     [
         ({"python": "/nowhere/python"}, "no such interpreter.*make env-mmocr"),
+        ({"python": "python"}, "no such interpreter"),
         ({"det": "dbnet.py"}, "det_weights= too"),
+        ({"det": "dbnet.py", "det_weights": "dbnet.pth"}, "whole path"),
         ({"rec": "crnn.py"}, "rec_weights= too"),
         ({"timeout_s": 0}, "above 0"),
     ],

@@ -237,3 +237,25 @@ def test_sam2_gives_what_its_processor_gives(sam2: dict[str, Any]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-2:] == ["all", "agree"]
+
+
+def test_an_episode_is_played_and_replayed_with_it(sam2: dict[str, Any]) -> None:
+    """By `gym.make`; a trace names no path, so it is replayed on the environment itself."""
+    import gymnasium as gym
+
+    import pixelis_env  # noqa: F401  (registers the environments)
+    from pixelis_env.replay import replay
+
+    tools = {"segment": {**sam2, "checkpoint": Path(sam2["checkpoint"])}, "track": sam2}
+    env = gym.make("Pixelis-Motion-v0", tools=tools)
+    env.reset(seed=0)
+    env.step(Segment(box=(200, 200, 700, 800), time=1.0))
+    env.step(Track(target="e1", span=(1.0, 1.3)))
+    trace = env.unwrapped.trace()
+    assert [step.evidence.kind for step in trace.steps] == ["mask", "tracklet"]
+    assert trace.header.tools["segment"] == trace.header.tools["track"] == "sam2@1"
+    assert not trace.header.portable
+    assert sam2["checkpoint"] not in trace.model_dump_json()
+    RESULTS.clear()
+    assert replay(trace, env=env).ok
+    env.close()

@@ -43,8 +43,8 @@ class MMOCRReader:
         timeout_s: The longest that a call may take, in seconds.
 
     Raises:
-        ValueError: There is no such interpreter, a config file comes without weights, or
-            `timeout_s` is not above 0.
+        ValueError: There is no such interpreter, a config file comes without weights or folder,
+            or `timeout_s` is not above 0.
     """
 
     name = "mmocr"
@@ -60,7 +60,8 @@ class MMOCRReader:
         python: str | os.PathLike[str] = ENVIRONMENT,
         timeout_s: float = 60.0,
     ) -> None:
-        if not Path(python).is_file():
+        # Bare names are refused: a stranger's trace may set such options, and both are run.
+        if os.sep not in str(python) or not Path(python).is_file():
             raise ValueError(
                 f"python {str(python)!r} of mmocr: there is no such interpreter; MMOCR needs an "
                 "environment of its own: run `make env-mmocr` (docs/backends.md says what it "
@@ -72,6 +73,8 @@ class MMOCRReader:
                     f"{role} {model!r} of mmocr: is a config file, so it needs {role}_weights= too "
                     "(MMOCR would run with random ones)"
                 )
+            if model.endswith(".py") and os.sep not in model:
+                raise ValueError(f"{role} {model!r} of mmocr: give the file's whole path")
         if not timeout_s > 0:
             raise ValueError(f"timeout_s {timeout_s} of mmocr: must be above 0")
         self.models: dict[str, Any] = {
