@@ -5,9 +5,10 @@
 Every backend is measured in a process of its own, with one thread: what its first call takes
 (imports, weights and the call), the median of later calls on fresh frames, and by how much the
 process and its workers have grown. Times are of the processor, its workers' included, which a busy
-machine does not distort. The latency of a tracker is for a frame. A second prompt on a frame, where it is much cheaper than
-the first, has a column of its own, with the ratio of the two. Quality is that of
-`benchmarks/tool_quality.py`: mask IoU by tight boxes, HOTA of tracks from masks, CER of signs.
+machine does not distort. The latency of a tracker is for a frame. A second prompt on a frame, or
+track through the same frames, has a column of its own where embeddings are kept, with the ratio of
+the two. Quality is that of `benchmarks/tool_quality.py`: mask IoU by tight boxes, HOTA of tracks
+from masks, CER of signs.
 
 `sam` (ViT-B, 1024 px) and `sam2` (Hiera-T, 1024 px) run with drawn weights of the published
 architectures, and so does `mmocr` (DBNet-r18, CRNN): what they cost is what real weights cost, and
@@ -207,6 +208,7 @@ def decoding(name: str, folder: Path) -> dict[str, Any]:
         frame = media.frame(index)
         times.append(cpu_seconds() - start)
         same.append(np.array_equal(frame, own.frame(index)))
+    media.close()
     return {
         "first_s": load,
         "latency_s": float(np.mean(times)),  # the clock of a worker ticks in hundredths
