@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from pixelis_env.actions import Action, ReadText, Segment, Track, Zoom
-from pixelis_env.errors import InvalidCall
+from pixelis_env.errors import InvalidCall, MissingExtra
 from pixelis_env.evidence import pixel_digest
 from pixelis_env.tools import Toolbox
 from pixelis_env.tools.backends import weights
@@ -140,16 +140,24 @@ def test_it_leaves_the_global_random_state_alone(case: tuple[str, Toolbox]) -> N
     assert np.array_equal(numpy_state[1], np.random.get_state()[1])  # noqa: NPY002
 
 
-@pytest.mark.parametrize(
-    ("spec", "says"),
-    [
-        ({"name": "sam"}, "must be a file of weights; they are at https://"),
-        ({"name": "sam", "checkpoint": "/nowhere/sam_vit_b.pth"}, "nowhere.*file of weights"),
-        ({"name": "sam2"}, "hub id such as 'facebook/sam2.1-hiera-small'"),
-        ({"name": "sam2", "checkpoint": "/nowhere/sam2"}, "folder written by save_pretrained"),
-        ({"name": "sam2", "checkpoint": "a/b", "dtype": "int8"}, "one of float32, bfloat16"),
-    ],
-)
-def test_bad_options_are_named(spec: dict[str, str], says: str) -> None:
-    with tiny_models.segment_anything(), pytest.raises(ValueError, match=says):
-        Toolbox({"segment": spec})
+BAD = [
+    ({"name": "sam"}, "must be a file of weights; they are at https://"),
+    ({"name": "sam", "checkpoint": "/nowhere/sam_vit_b.pth"}, "nowhere.*file of weights"),
+    ({"name": "sam2"}, "hub id such as 'facebook/sam2.1-hiera-small'"),
+    ({"name": "sam2", "checkpoint": "/nowhere/sam2"}, "folder written by save_pretrained"),
+    ({"name": "sam2", "checkpoint": "a/b", "dtype": "int8"}, "one of float32, bfloat16"),
+]
+
+
+def test_bad_options_are_named() -> None:
+    with tiny_models.segment_anything():
+        for spec, says in BAD:
+            with pytest.raises(ValueError, match=says):
+                Toolbox({"segment": spec})
+
+
+def test_missing_packages_are_named_with_their_extra() -> None:
+    if importlib.util.find_spec("torchvision") is not None:
+        pytest.skip("torchvision is installed")
+    with pytest.raises(MissingExtra, match=r"pip install 'pixelis\[sam\]'"):
+        Toolbox({"segment": {"name": "sam", "checkpoint": "sam_vit_b.pth"}})
