@@ -9,7 +9,7 @@ QUESTION ?= What is shown?
 # By way of the environment, so that no character of theirs is the shell's.
 export VIDEO QUESTION
 
-.PHONY: demo demo-env test test-all lint format bench clean
+.PHONY: demo demo-env test test-all lint format bench env-mmocr clean
 
 ifdef VIDEO
 demo: demo-env
@@ -42,6 +42,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/env_throughput.py
 	$(BIN)/python benchmarks/tool_quality.py
+	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/tables.py
 
 $(VENV)/bin/python:
@@ -51,7 +52,19 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
 	touch $@
 
-# torch first and alone: pip then keeps the CPU build that it found.
+# MMOCR's own environment (environments/mmocr.txt), 1.6 GB. torchvision alone: from the registry it
+# would pull in a CUDA build of torch.
+env-mmocr: .venv-mmocr/.done
+
+.venv-mmocr/.done: environments/mmocr.txt
+	$(PYTHON) -m venv .venv-mmocr
+	.venv-mmocr/bin/pip install -q torch==2.13.0
+	.venv-mmocr/bin/pip install -q -r environments/mmocr.txt
+	.venv-mmocr/bin/pip install -q --no-deps torchvision==0.28.0
+	touch $@
+
+# torch first and alone: pip then keeps the CPU build that it found. torchvision lies beside the
+# environment: only its Python part is used, and there is no build of it for every torch.
 $(VENV)/.agent: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) "torch>=2.4"
 	$(PIP) -e ".[agent]"
@@ -62,6 +75,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e ".[dev]"
 	# Alone: it asks for an OpenCV that cannot be installed beside ours, and needs none for this.
 	$(PIP) --no-deps "trackeval>=1.3"
+	$(PIP) --no-deps --upgrade --target $(VENV)/torchvision torchvision
 	touch $@ $(VENV)/.base $(VENV)/.agent
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -69,4 +83,4 @@ $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-mmocr build dist *.egg-info

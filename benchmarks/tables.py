@@ -1,6 +1,6 @@
-"""Puts the tables of `benchmarks/results/*.json` into the README, between their markers.
+"""Puts the tables of `benchmarks/results/*.json` into the pages, between their markers.
 
-`python benchmarks/tables.py` writes; `--check` only says whether the README is up to date.
+`python benchmarks/tables.py` writes; `--check` only says whether the pages are up to date.
 """
 
 from __future__ import annotations
@@ -39,15 +39,22 @@ def _spans(seeds: list[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
+PAGES = ("README.md", "docs/backends.md")
+
+
 def main() -> int:
     """The command; see the module."""
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    fresh = MARKED.sub(lambda m: m.group(1) + block(m.group(2)) + m.group(3), text)
+    stale = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        fresh = MARKED.sub(lambda m: m.group(1) + block(m.group(2)) + m.group(3), text)
+        if fresh != text:
+            stale.append(page)
+            if "--check" not in sys.argv[1:]:
+                (ROOT / page).write_text(fresh)
     if "--check" in sys.argv[1:]:
-        print("README is up to date" if fresh == text else "README is stale: run this script")
-        return int(fresh != text)
-    readme.write_text(fresh)
+        print(f"stale: {', '.join(stale)}: run this script" if stale else "all up to date")
+        return int(bool(stale))
     return 0
 
 

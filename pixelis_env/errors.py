@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 
 class InvalidCall(ValueError):
     """An operation that cannot be carried out as asked.
@@ -18,3 +20,17 @@ class MissingExtra(ImportError):
         super().__init__(
             f"{what} needs packages that are not installed: pip install 'pixelis[{extra}]'"
         )
+
+
+def require(what: str, extra: str, *packages: str) -> None:
+    """MissingExtra unless every one of `packages` is installed. Imports none of them."""
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        raise MissingExtra(what, extra)
+
+
+class BackendError(RuntimeError):
+    """A backend cannot work as it is set up: weights, device or environment.
+
+    Unlike an `InvalidCall` nothing that an agent does would mend it, so it is not made evidence:
+    it leaves `PixelisEnv.step`. The message says what to change.
+    """

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
-import threading
-import weakref
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from pixelis_env.media import _decord_worker as protocol
+from pixelis_env.media import _decord_serve as serve
 from pixelis_env.media.base import Frame, MediaError, frozen
 from pixelis_env.media.container import VideoStreamFile
 from pixelis_env.media.timeline import Timeline
+from pixelis_env.worker import Worker, WorkerError
 
 _TIMEOUT_S = 60.0
 _CODEC = "h264"
@@ -68,15 +63,15 @@ class DecordReader:
     def __init__(self, file: Path, timeline: Timeline) -> None:
         self._file = file
         self._shape = (len(timeline.stamps), *timeline.upright_size[::-1])
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
 
     def read(self, index: int) -> Frame:
         """See `FrameReader.read`."""
         try:
             if self._worker is None:
                 self._worker = self._started()
-            data = self._worker.ask(protocol.INDEX.pack(index))
-        except (MediaError, OSError) as error:
+            data = self._worker.ask(serve.INDEX.pack(index), timeout_s=_TIMEOUT_S)
+        except WorkerError as error:
             self.close()
             raise MediaError(
                 f"{self._file}: decord failed at frame {index} ({error}); use decoder='pyav'"
@@ -94,67 +89,11 @@ class DecordReader:
             self._worker.stop()
         self._worker = None
 
-    def _started(self) -> _Worker:
+    def _started(self) -> Worker:
         """A worker that has opened the file and found in it what the timeline says."""
-        worker = _Worker(self._file)
-        try:
-            shape = protocol.SHAPE.unpack(worker.answer())
-            if shape != self._shape:
-                raise MediaError(f"it finds (frames, height, width) {shape}, not {self._shape}")
-        except BaseException:
+        worker = Worker(Path(serve.__file__), str(self._file), timeout_s=_TIMEOUT_S)
+        shape = serve.SHAPE.unpack(worker.first)
+        if shape != self._shape:
             worker.stop()
-            raise
+            raise WorkerError(f"it finds (frames, height, width) {shape}, not {self._shape}")
         return worker
-
-
-class _Worker:
-    """The worker process of one video; killed with this object at the latest."""
-
-    def __init__(self, file: Path) -> None:
-        command = [sys.executable, "-I", protocol.__file__, str(file)]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.pid = process.pid
-        self._process = process
-        self._requests: IO[bytes] = process.stdin
-        self._replies: IO[bytes] = process.stdout
-        self.stop = weakref.finalize(self, _kill, process, os.getpid())
-
-    def ask(self, request: bytes) -> bytes:
-        """The answer to `request`; MediaError if it failed, OSError if the worker is gone."""
-        self._requests.write(request)
-        self._requests.flush()
-        return self.answer()
-
-    def answer(self) -> bytes:
-        """The next answer; MediaError if it failed or did not come in time."""
-        watchdog = threading.Timer(_TIMEOUT_S, self._process.kill)
-        watchdog.start()
-        try:
-            good, length = protocol.REPLY.unpack(self._receive(protocol.REPLY.size))
-            content = self._receive(length)
-        finally:
-            watchdog.cancel()
-        if not good:
-            raise MediaError(content.decode())
-        return content
-
-    def _receive(self, n_bytes: int) -> bytes:
-        """Exactly `n_bytes`, or MediaError if the worker ended or was killed before."""
-        data = self._replies.read(n_bytes)
-        if len(data) < n_bytes:
-            raise MediaError(f"its process crashed, or gave no answer within {_TIMEOUT_S:g} s")
-        return data
-
-
-def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
-    """End `process` and take its exit status, if this is the process that started it."""
-    if os.getpid() != owner:
-        return
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()

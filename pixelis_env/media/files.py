@@ -22,12 +22,13 @@ def open_media(
     Args:
         path: A local file.
         decoder: Reads videos: "pyav", or "decord" (extra ``decord``; H.264 in MP4 with
-            closed groups of pictures).
+            closed groups of pictures), or "torchcodec" (extra ``torchcodec``; files with time
+            stamps and upright frames).
         cache_bytes: Most bytes of decoded video frames kept in memory, 0 for none.
 
     Raises:
         MediaError: The file is missing, damaged beyond reading, or neither image nor video.
-        ValueError: `decoder` is not one of the two.
+        ValueError: `decoder` is not one of the three.
     """
     if decoder not in DECODERS:
         raise ValueError(f"decoder {decoder!r}: must be one of {', '.join(DECODERS)}")

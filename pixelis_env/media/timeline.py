@@ -36,6 +36,9 @@ class Orientation(NamedTuple):
         return frame[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
 
+UPRIGHT = Orientation(False, False, False)
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """What a file's packets (and, where they do not tell, its decoded frames) say.
@@ -248,7 +251,7 @@ def _orientation(frame: VideoFrame) -> Orientation:
     try:
         matrix = side_data[SideData.DISPLAYMATRIX]
     except KeyError:
-        return Orientation(False, False, False)
+        return UPRIGHT
     # Row-major [[a, b, u], [c, d, v], [x, y, w]] with x' = a x + c y and y' = b x + d y.
     a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(matrix), np.int32)[:5])
     if abs(a) + abs(d) >= abs(b) + abs(c):

@@ -22,10 +22,11 @@ from pixelis_env.media.base import (
     digest_file,
     frozen,
 )
-from pixelis_env.media.cache import FrameCache
+from pixelis_env.media.cache import ByteCache
 from pixelis_env.media.container import KeyFrame, VideoStreamFile
 from pixelis_env.media.decord import DecordReader, check_decord
 from pixelis_env.media.timeline import Timeline, read_timeline
+from pixelis_env.media.torchcodec import TorchcodecReader, check_torchcodec
 
 # Decoding on over this many frames is cheaper than a seek, even past a key frame.
 _STEP_FRAMES = 8
@@ -121,13 +122,20 @@ class PyavReader:
         return frozen(self._timeline.orientation.apply(np.asarray(rgb.to_ndarray(), np.uint8)))
 
 
-Decoder = Literal["pyav", "decord"]
+Decoder = Literal["pyav", "decord", "torchcodec"]
 DECODERS: tuple[str, ...] = get_args(Decoder)
 
 _READERS: dict[str, Callable[[Path, Timeline], FrameReader]] = {
     "pyav": PyavReader,
     "decord": DecordReader,
+    "torchcodec": TorchcodecReader,
 }
+
+_CHECKS: dict[str, Callable[[Path, Timeline], None]] = {
+    "decord": check_decord,
+    "torchcodec": check_torchcodec,
+}
+"""What has to hold before a decoder is used on a file."""
 
 
 class _Session:
@@ -136,7 +144,7 @@ class _Session:
     def __init__(self, reader: FrameReader, cache_bytes: int) -> None:
         self.lock = threading.Lock()
         self.reader = reader
-        self.cache = FrameCache(cache_bytes)
+        self.cache: ByteCache[int, Frame] = ByteCache(cache_bytes)
 
 
 class VideoFile(Media):
@@ -150,13 +158,13 @@ class VideoFile(Media):
 
     Args:
         path: The file.
-        decoder: "pyav" or "decord".
+        decoder: "pyav", "decord" or "torchcodec".
         cache_bytes: Most bytes of decoded frames kept in each process, 0 for none.
 
     Raises:
         MediaError: The file is missing, no video or without a frame that can be decoded; or
             `decoder` is not installed or cannot be trusted with this kind of file.
-        ValueError: `decoder` is neither of the two.
+        ValueError: `decoder` is none of the three.
     """
 
     def __init__(
@@ -172,8 +180,8 @@ class VideoFile(Media):
         self._decoder = decoder
         self._cache_bytes = cache_bytes
         self._timeline = read_timeline(self._file)
-        if decoder == "decord":
-            check_decord(self._file, self._timeline)
+        if decoder in _CHECKS:
+            _CHECKS[decoder](self._file, self._timeline)
         self._sessions: dict[int, _Session] = {}
         self.name = self._file.name
         self.digest = digest_file(self._file)

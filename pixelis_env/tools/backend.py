@@ -6,8 +6,10 @@ than pixels, so that one may use truth that the medium carries (`oracle`) or bat
 
 All backends share the rules of the environment: the same medium and arguments give the same
 result whatever the global random state, the process or the thread; nothing given is changed; and
-what cannot be done raises `InvalidCall` with a message an agent can act on. They are pickled with
-the environment, so heavy handles are made on first use and dropped on pickling.
+what cannot be done raises `InvalidCall` with a message an agent can act on. What no agent could
+mend (weights that do not fit, a missing program) is a `BackendError`, raised at construction where
+it shows there. They are pickled with the environment, so heavy handles are made on first use and
+dropped on pickling.
 """
 
 from __future__ import annotations

@@ -9,14 +9,20 @@ from typing import Any
 BACKENDS: dict[str, dict[str, str]] = {
     "segment": {
         "grabcut": "pixelis_env.tools.backends.grabcut:GrabCut",
+        "sam": "pixelis_env.tools.backends.sam:SamSegmenter",
+        "sam2": "pixelis_env.tools.backends.sam2:Sam2Segmenter",
         "oracle": "pixelis_env.tools.backends.oracle:OracleSegmenter",
     },
     "track": {
         "flow": "pixelis_env.tools.backends.flow:FlowTracker",
+        "sam2": "pixelis_env.tools.backends.sam2:Sam2Tracker",
+        "opencv": "pixelis_env.tools.backends.opencv_trackers:OpenCVTracker",
         "oracle": "pixelis_env.tools.backends.oracle:OracleTracker",
     },
     "read_text": {
         "rapidocr": "pixelis_env.tools.backends.rapidocr:RapidOCRReader",
+        "tesseract": "pixelis_env.tools.backends.tesseract:TesseractReader",
+        "mmocr": "pixelis_env.tools.backends.mmocr:MMOCRReader",
         "oracle": "pixelis_env.tools.backends.oracle:OracleReader",
     },
     "localize": {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelis_env.media import ArrayMedia, MediaError
-from pixelis_env.media.cache import FrameCache
+from pixelis_env.media.cache import ByteCache
 
 steps = st.lists(st.floats(1e-3, 1e3), min_size=0, max_size=30)
 media_on = st.builds(
@@ -72,7 +72,7 @@ def test_thumbnail_averages_areas() -> None:
 def test_cache_stays_within_its_bound_and_keeps_what_was_used_last(
     limit: int, uses: list[tuple[int, int]]
 ) -> None:
-    cache = FrameCache(limit)
+    cache = ByteCache(limit)
     kept: dict[int, np.ndarray] = {}
     last_used: list[int] = []
     for index, rows in uses:

@@ -63,12 +63,12 @@ def test_names_say_what_carries_out_each_operation() -> None:
     ("tools", "says"),
     [
         ("nothing", "grabcut"),
-        ({"segment": "nothing"}, "grabcut, oracle"),
+        ({"segment": "nothing"}, "grabcut, sam, sam2, oracle"),
         ({"zoom": "oracle"}, "segment, track, read_text, localize"),
         ({"answer": object()}, "segment, track, read_text, localize"),
         ({"segment": {"name": "oracle", "noise": 3}}, "within 0 and 1"),
         ({"segment": {"name": "grabcut", "depth": 3}}, "takes no arguments"),
-        ({"segment": {"noise": 0.5}}, "grabcut, oracle"),
+        ({"segment": {"noise": 0.5}}, "grabcut, sam, sam2, oracle"),
     ],
 )
 def test_unknown_backends_are_refused(tools: object, says: str) -> None:

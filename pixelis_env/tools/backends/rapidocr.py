@@ -8,18 +8,17 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelis_env.coordinates import Point, Region
 from pixelis_env.evidence import TextLine
 from pixelis_env.media.base import Media
+from pixelis_env.tools.backends.crops import crop_of
 
 _SIDE = 240  # px: the detector's shorter side; 736, its default, is four times slower, not better
 _LEAST_HEIGHT = 48  # px: the recogniser's own line height; smaller crops are enlarged to it
 _SLIMMEST = 8  # times as long as wide: slimmer regions are widened, or the detector blows them up
-_MAX_SIDE = 1600  # px: a larger region is reduced, which bounds time and memory
 _CAPITAL_LOOKALIKES = "ckopsuvwxz"  # small letters whose capitals differ in size only
 
 
@@ -36,32 +35,17 @@ class RapidOCRReader:
 
     def read(self, media: Media, index: int, region: Region) -> list[TextLine]:
         """See `Reader.read`."""
-        crop = media.frame(index)[region.y0 : region.y1, region.x0 : region.x1]
-        scale = _enlargement(region)
-        if scale != 1.0:
-            size = (max(1, round(region.width * scale)), max(1, round(region.height * scale)))
-            method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-            crop = np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
-        height, width = crop.shape[:2]
-        found = _engine(os.getpid())(np.ascontiguousarray(_widened(crop)[:, :, ::-1]))
+        crop = crop_of(media, index, region, least=_LEAST_HEIGHT)
+        found = _engine(os.getpid())(np.ascontiguousarray(_widened(crop.pixels)[:, :, ::-1]))
         if found.boxes is None or found.txts is None:
             return []
-        x_unit, y_unit = region.width / width, region.height / height
         lines = []
         for quad, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
             text = normalise(text)
             if text:
-                corners = [
-                    (region.x0 + float(x) * x_unit, region.y0 + float(y) * y_unit) for x, y in quad
-                ]
+                corners = [crop.to_source(x, y) for x, y in quad]
                 lines.append(TextLine(text=text, quad=_quad(corners), confidence=float(score)))
         return lines
-
-
-def _enlargement(region: Region) -> float:
-    """The factor at which a region is read."""
-    shorter, longer = sorted((region.width, region.height))
-    return min(max(1.0, min(4.0, _LEAST_HEIGHT / shorter)), _MAX_SIDE / longer)
 
 
 def _widened(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
