@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pixelis_agent.collect import AsyncPolicy, Collector, envs_for
-from pixelis_agent.policies.base import Policy
+from pixelis_agent.policies.base import Episode, Policy
 from pixelis_agent.splits import evaluation_indices
 from pixelis_agent.tally import COLUMNS, Row, Summary, Tally, as_cells
 from pixelis_env.trace import versions
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 API_KEY = "PIXELIS_API_KEY"
 """The environment variable that holds the key of a server that asks for one."""
+
+DIALOGUES = "dialogues.jsonl"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class EvalConfig:
             environment's own.
         episodes: Tasks that are played, 1..1,000,000.
         seed: Evaluations of different seeds share no task.
-        out: Folder for results.json and the traces; default: none are written.
+        out: Folder for results.json, the traces and what was said; default: none are written.
         workers: Processes that hold environments; 0 = in this one.
         batch: Episodes that the policy is asked about at once; for a server: requests at a time.
         lockstep: Ask about the same episodes together in every run, so that a local model's
@@ -159,7 +161,9 @@ def evaluate(
         episodes: How many; of a finite source at most all its tasks.
         seed: Chooses the tasks (`splits.evaluation_indices`) and seeds the policy.
         indices: These tasks instead.
-        out: Folder for `results.json` and `traces/<index>.json`; traces that are there are removed.
+        out: Folder for `results.json`, `traces/<index>.json` and `dialogues.jsonl`, which holds for
+            each episode its `index` and what was `said`, by the environment and the policy in
+            turns; what is there of an earlier evaluation is replaced.
         workers: Processes that hold environments; 0 = this one.
         batch: Episodes that the policy is asked about at once.
         lockstep: See `Collector.run`.
@@ -171,6 +175,7 @@ def evaluate(
     """
     kwargs = dict(env_kwargs or {})
     whole, by_type = Tally(), defaultdict[str, Tally](Tally)
+    said: dict[int, dict[str, Any]] = {}
     traces = None if out is None else _clear(out / "traces")
     each = envs_for(batch, workers)
     with ExitStack() as stack:
@@ -188,6 +193,7 @@ def evaluate(
             by_type[finished.task_type].add(finished)
             if traces is not None and finished.trace is not None:
                 finished.trace.save(traces / f"{finished.episode.index}.json")
+                said[finished.position] = _said(finished.episode)
             if bar is not None:
                 bar.advance()
     usage = getattr(policy, "usage", None)
@@ -204,6 +210,8 @@ def evaluate(
     )
     if out is not None:
         report.save(out / "results.json")
+        lines = (json.dumps(said[position]) + "\n" for position in sorted(said))
+        (out / DIALOGUES).write_text("".join(lines), encoding="utf-8")
     return report
 
 
@@ -334,6 +342,14 @@ class _Bar:
     def advance(self) -> None:
         """One episode more."""
         self._progress.advance(self._task)
+
+
+def _said(episode: Episode) -> dict[str, Any]:
+    """What environment and policy said in an episode, in turns."""
+    words = [episode.observations[0]["text"]]
+    for turn, observation in zip(episode.turns, episode.observations[1:], strict=True):
+        words += [turn.text, observation["text"]]
+    return {"index": episode.index, "said": words}
 
 
 def _clear(folder: Path) -> Path:
