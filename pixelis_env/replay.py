@@ -58,14 +58,50 @@ def replay(
     RESULTS.clear()  # what was computed once must not be compared with itself
     if env is not None:
         return _compare(trace, env.unwrapped)
-    own = _rebuild(trace, media)
+    own = rebuild(trace, media)
     try:
         return _compare(trace, own)
     finally:
         own.close()
 
 
-def _rebuild(trace: Trace, media: str | Path | None) -> PixelisEnv:
+def replay_file(
+    path: str | Path, media: str | Path | None = None
+) -> tuple[ReplayReport, PixelisEnv]:
+    """Replays a trace's file.
+
+    Args:
+        path: The trace.
+        media: The file that it was played on, for a trace of a media file; default: the file of
+            that name beside the trace.
+
+    Returns:
+        What came of it, and the environment as the replay left it: its workspace holds what the
+        replay found.
+
+    Raises:
+        TraceError: The trace cannot be read or played.
+    """
+    trace = Trace.load(path)
+    if media is None and trace.header.media_file is not None:
+        media = Path(path).parent / trace.header.media_file
+    env = rebuild(trace, media)
+    try:
+        return replay(trace, env=env), env
+    finally:
+        env.close()
+
+
+def rebuild(trace: Trace, media: str | Path | None = None) -> PixelisEnv:
+    """The environment that a trace was played in.
+
+    Args:
+        trace: The trace.
+        media: The file, for a trace of a media file.
+
+    Raises:
+        TraceError: The trace does not say enough, or what it says cannot be built.
+    """
     if not trace.header.portable:
         raise TraceError("the trace's environment was given objects: pass it as env=")
     kwargs: dict[str, Any] = dict(trace.header.kwargs)
@@ -141,11 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        trace = Trace.load(args.trace)
-        media = args.media
-        if media is None and trace.header.media_file is not None:
-            media = args.trace.parent / trace.header.media_file
-        report = replay(trace, media=media)
+        report, _ = replay_file(args.trace, args.media)
     except TraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
