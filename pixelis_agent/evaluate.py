@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 API_KEY = "PIXELIS_API_KEY"
 """The environment variable that holds the key of a server that asks for one."""
 
-DIALOGUES = "dialogues.jsonl"
+RESULTS, DIALOGUES = "results.json", "dialogues.jsonl"
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def evaluate(
         )
         tasks = evaluation_indices(seed, episodes, collector.size) if indices is None else indices
         total = len(tasks) if isinstance(tasks, Sized) else None
-        bar = stack.enter_context(_Bar(total)) if progress else None
+        bar = stack.enter_context(Bar(total)) if progress else None
         started = time.perf_counter()
         for finished in collector.run(
             policy, tasks, batch=batch, seed=seed, traces=traces is not None, lockstep=lockstep
@@ -209,7 +209,7 @@ def evaluate(
         usage=None if usage is None else asdict(usage),
     )
     if out is not None:
-        report.save(out / "results.json")
+        report.save(out / RESULTS)
         lines = (json.dumps(said[position]) + "\n" for position in sorted(said))
         (out / DIALOGUES).write_text("".join(lines), encoding="utf-8")
     return report
@@ -310,8 +310,12 @@ def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:
     )
 
 
-class _Bar:
-    """A progress bar on stderr."""
+class Bar:
+    """A progress bar on stderr, for use as a context.
+
+    Args:
+        total: Episodes; None where that is unknown.
+    """
 
     def __init__(self, total: int | None) -> None:
         from rich.console import Console
@@ -332,7 +336,7 @@ class _Bar:
         )
         self._task = self._progress.add_task("episodes", total=total)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 
