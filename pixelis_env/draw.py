@@ -237,6 +237,8 @@ def _outline(draw: ImageDraw.ImageDraw, evidence: Evidence, look: ViewRef, fit: 
     elif isinstance(evidence, Mask):
         rectangle(evidence.box, _MASK, 1)
     elif isinstance(evidence, TextLines):
+        if evidence.region != look.region:
+            rectangle(evidence.region.box, _TEXT, 1)
         for line in evidence.lines:
             draw.polygon([place(*corner) for corner in line.quad], outline=_TEXT, width=2)
     elif isinstance(evidence, Tracklet):

@@ -40,8 +40,6 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 8.5,
-    # A run's name may hold a dollar sign.
-    "text.parse_math": False,
     "axes.edgecolor": _LINE,
     "axes.labelcolor": _MUTED,
     "axes.spines.top": False,
@@ -68,8 +66,7 @@ def metric(name: str, of_runs: Mapping[int, Curve]) -> str:
         axes = figure.subplots()
         for place, (steps, values) in of_runs.items():
             _line(axes, steps, values, _RUNS[place % SERIES])
-        axes.set_xlabel("step")
-        _whole_steps(axes)
+        _over_steps(axes)
 
     return _svg(f"metric {name} {list(of_runs)}", draw)
 
@@ -98,9 +95,9 @@ def divergence(place: int, kl: Curve, beta: Curve, kept: Curve, bounds: Corridor
         above.set_ylabel("KL, nats a token")
         _line(below, *beta, _RUNS[place % SERIES])
         below.set_yscale("log")
+        below.yaxis.set_major_formatter("{x:g}")
         below.set_ylabel("β")
-        below.set_xlabel("step")
-        _whole_steps(below)
+        _over_steps(below)
 
     return _svg(f"divergence {place}", draw)
 
@@ -127,9 +124,11 @@ def _line(axes: Any, steps: Sequence[float], values: Sequence[float], colour: st
         axes.plot(steps[window - 1 :], mean, color=colour)
 
 
-def _whole_steps(axes: Any) -> None:
+def _over_steps(axes: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    axes.set_xlabel("step")
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 

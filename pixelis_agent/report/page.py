@@ -155,7 +155,7 @@ def _corridors(runs: Sequence[Run]) -> list[Chart]:
         if run.training is not None and (bounds := tables.corridor(run.training)) is not None:
             kl, beta, kept = (run.training.curve(name) for name in ("kl", "beta", "kept"))
             svg = figures.divergence(place, kl, beta, kept, bounds)
-            charts.append(Chart(run.name, svg, [place]))
+            charts.append(Chart("", svg, [place]))
     return charts
 
 

@@ -109,9 +109,16 @@ function explore(data) {
     fact("score", score(one.score));
     fact("answer", one.answer ?? "none");
     if (one.right !== null) fact("right answer", one.right);
-    made.append(element("pre", {}, one.prompt || one.task_id), facts);
+    if (first) made.append(element("pre", {}, one.prompt || one.task_id));
+    made.append(facts);
     if (first && others(line).length) made.append(compare(line));
-    if (moments.length) made.append(steps(moments, at), moment(moments[at], at, one));
+    if (moments.length) {
+      const panel = `panel-${line.r}`;
+      made.append(steps(moments, at, panel), moment(moments[at], at, one, panel));
+    }
+    if (first && moments.length) {
+      byId("said").textContent = `Step ${at} of ${moments.length - 1}: ${moments[at].op}. ${moments[at].result}`;
+    }
     return made;
   }
 
@@ -124,15 +131,15 @@ function explore(data) {
       drawDetail();
       byId("compare").focus();
     });
-    return element("label", {}, "Same task, beside: ", choice);
+    return element("label", { class: "beside" }, "Same task, beside ", choice);
   }
 
-  function steps(moments, at) {
+  function steps(moments, at, panel) {
     const tabs = element("div", { class: "steps", role: "tablist", "aria-label": "Steps" });
     moments.forEach((step, number) => {
       const tab = element("button", {
         type: "button", role: "tab", class: `op-${step.valid ? step.op : "invalid"}`,
-        "aria-selected": number === at, tabindex: number === at ? 0 : -1,
+        "aria-controls": panel, "aria-selected": number === at, tabindex: number === at ? 0 : -1,
       }, number ? `${number} ${step.op}` : "start");
       tab.addEventListener("click", () => go(number));
       tabs.append(tab);
@@ -140,8 +147,8 @@ function explore(data) {
     return tabs;
   }
 
-  function moment(step, number, one) {
-    const made = element("div", { role: "tabpanel", "aria-label": `Step ${number}` });
+  function moment(step, number, one, panel) {
+    const made = element("div", { id: panel, role: "tabpanel", "aria-label": `Step ${number}` });
     const part = (name, text, kind = "pre") => text && made.append(
       element("div", { class: "part" }, element("span", {}, name), element(kind, {}, text)));
     if (step.shots.length) {
