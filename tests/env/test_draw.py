@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixelis_env.actions import Localize, Properties, ReadText, Segment, Track, Zoom
+from pixelis_env.actions import Localize, Properties, Segment, Track, Zoom
+from pixelis_env.coordinates import Region
 from pixelis_env.draw import _MASK, _SPAN, _TEXT, _TRACK, _VIEW, BAR, draw_evidence
-from pixelis_env.evidence import Intervals
+from pixelis_env.evidence import Intervals, TextLine, TextLines, ToolError
 from pixelis_env.media import ArrayMedia
 from pixelis_env.tools import Toolbox
 from pixelis_env.workspace import Workspace
@@ -30,9 +31,12 @@ def workspace() -> Workspace:
         Track(target="e2", span=(1.0, 3.0)),
         Localize(target="e2", span=(0.0, 2.0)),
         Properties(targets=("e2",)),
-        ReadText(box=(0, 0, 500, 500)),
     ):
         workspace.add(toolbox.run(action, workspace))
+    # Not by a reader, which takes seconds to load.
+    line = TextLine(text="a", quad=((2, 2), (9, 2), (9, 6), (2, 6)), confidence=1.0)
+    region = Region(0, 0, 32, 24)
+    workspace.add(TextLines(region=region, frame_index=0, time=0.0, lines=(line,)))
     return workspace
 
 
@@ -76,13 +80,11 @@ def test_spans_lie_on_the_timeline_where_they_are_in_time(workspace) -> None:
 
 
 def test_an_image_has_no_timeline_and_an_error_no_picture() -> None:
-    still = Workspace(ArrayMedia(np.full((1, 40, 60, 3), 90, np.uint8), fps=0.0))
+    still = Workspace(ArrayMedia(np.full((40, 60, 3), 90, np.uint8)))
     toolbox = Toolbox()
     still.add(toolbox.run(Zoom(box=(0, 0, 1000, 1000)), still))
     (picture,) = draw_evidence(still, 1)
     assert picture.shows == "image"
     assert picture.pixels.shape == (299, 448, 3)
-    from pixelis_env.evidence import ToolError
-
     still.add(ToolError(message="no"))
     assert draw_evidence(still, 2) == []
