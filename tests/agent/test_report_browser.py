@@ -179,7 +179,8 @@ def test_it_fits(tab, files, place, tmp_path) -> None:
     out = tab.evaluate(
         """() => [...document.querySelectorAll("main *")].filter((one) => {
           const box = one.getBoundingClientRect();
-          return box.width && !one.closest(".wide, #list, svg, .hidden") && box.right > innerWidth + 1;
+          const inside = !one.closest(".wide, #list, svg, .hidden");
+          return box.width && inside && box.right > innerWidth + 1;
         }).map((one) => one.outerHTML.slice(0, 80))"""
     )
     assert out == []
@@ -187,7 +188,8 @@ def test_it_fits(tab, files, place, tmp_path) -> None:
     for group in ("main > section", "figure", ".bar-row > *", ".filters > label", ".steps > *"):
         overlaps = tab.evaluate(
             """(group) => {
-              const boxes = [...document.querySelectorAll(group)].map((one) => one.getBoundingClientRect());
+              const all = [...document.querySelectorAll(group)];
+              const boxes = all.map((one) => one.getBoundingClientRect());
               return boxes.slice(1).filter((next, k) => {
                 const one = boxes[k];
                 return one.right > next.left + 1 && next.right > one.left + 1 &&
@@ -219,7 +221,7 @@ def test_two_thousand_episodes_stay_responsive(tab, files) -> None:
     assert tab.locator("#page").inner_text().startswith("2 /")
     size = files["many"].stat().st_size / 1e6
     print(f"{size:.1f} MB, loaded in {loaded:.1f} s, filtered in {milliseconds:.0f} ms")
-    # Wide of what it takes, 20 and 0.3: the machine may be busy.
+    # Ten times what it takes on two busy cores.
     assert loaded < 20
     assert milliseconds < 1000
     assert size < 20
