@@ -73,7 +73,7 @@ COMMANDS = {
         "pixelis_agent.replaying:run",
     ),
     "report": Command(
-        "make one HTML file of runs: tables, curves, and their episodes step by step",
+        "make a page of runs: tables, curves, and their episodes step by step",
         "pixelis_agent.report.command:ReportConfig",
         "pixelis_agent.report.command:run",
     ),

@@ -6,9 +6,9 @@ import webbrowser
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ReportConfig:
     runs: Positional[tuple[Path, ...]]
     out: Path = Path("report.html")
     pictures: int = 40
-    open: Annotated[bool, arg(name="open")] = False
+    open: bool = False
 
 
 def run(config: ReportConfig) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from pixelis_env.actions import OPS
 from pixelis_env.metrics.interval import mean_interval
 from pixelis_env.metrics.selective import RiskCoverage, risk_coverage
 
-CALLS = (*OPS, "malformed", "invalid")
-"""What a step can be, in the order of the legend."""
+CALLS = (*OPS, "invalid")
+"""What a step can be, in the order of the legend; a turn that is no call is invalid too."""
 
 
 class Table(NamedTuple):
