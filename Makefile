@@ -26,7 +26,7 @@ demo-env: $(VENV)/.base
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.dev $(VENV)/.bench lint
+test-all: $(VENV)/.dev $(VENV)/.bench $(VENV)/.browser lint
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --timeout=3600
 
 lint: $(VENV)/.dev
@@ -80,6 +80,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e ".[bench]"
+	touch $@ $(VENV)/.base
+
+$(VENV)/.browser: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[browser]"
 	touch $@ $(VENV)/.base
 
 clean:

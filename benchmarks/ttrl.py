@@ -18,8 +18,8 @@ from common import Table, save, with_interval
 from study import Rows, Study, table
 
 from pixelis_agent.demo import trained_types
+from pixelis_agent.log import read_metrics
 from pixelis_agent.models.load import TINY
-from pixelis_agent.training import read_metrics
 
 ARMS = {
     "frozen": None,

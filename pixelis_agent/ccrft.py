@@ -27,6 +27,7 @@ from pixelis_agent.curiosity import Curiosity
 from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments, validate
 from pixelis_agent.groups import figures, sample_groups
+from pixelis_agent.log import Log, write_settings
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
@@ -44,13 +45,11 @@ from pixelis_agent.rewards import (
 )
 from pixelis_agent.training import (
     Checkpoints,
-    Log,
     keep_best,
     learning_curve,
     make_optimizer,
     one_thread,
     save_model,
-    write_settings,
 )
 from pixelis_agent.updates import HeldUpdates, TokenScorer
 

@@ -22,7 +22,8 @@ class Command:
     Attributes:
         help: One line about it.
         config: "module:dataclass" of its settings.
-        run: "module:function" that takes the settings and returns a JSON-able mapping.
+        run: "module:function" that takes the settings and returns a JSON-able mapping; where that
+            says `"ok": False`, what was to be checked does not hold.
     """
 
     help: str
@@ -65,6 +66,16 @@ COMMANDS = {
         "change what operations return and see whether the answers change",
         "pixelis_agent.config:AuditConfig",
         "pixelis_agent.audit:run",
+    ),
+    "replay": Command(
+        "play a trace again and compare it step by step",
+        "pixelis_agent.replaying:ReplayConfig",
+        "pixelis_agent.replaying:run",
+    ),
+    "report": Command(
+        "make a page of runs: tables, curves, and their episodes step by step",
+        "pixelis_agent.report.command:ReportConfig",
+        "pixelis_agent.report.command:run",
     ),
     "memory": Command(
         "look after what an agent remembers",
@@ -119,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if as_json:
         print(json.dumps(result))
-    return 0
+    return 1 if result.get("ok") is False else 0
 
 
 def _load(path: str) -> Any:
@@ -128,6 +139,7 @@ def _load(path: str) -> Any:
 
 
 def _say(error: BaseException) -> int:
+
     hint = ""
     if isinstance(error, ImportError) and not isinstance(error, MissingExtra):
         hint = '\nThe agent needs its extra: pip install "pixelis[agent]"'

@@ -257,7 +257,7 @@ def _shown(run: Path, columns: Mapping[str, str]) -> list[dict[str, Any]]:
     from rich.table import Table
 
     from pixelis_agent.figures import show
-    from pixelis_agent.training import read_metrics
+    from pixelis_agent.log import read_metrics
 
     rows = read_metrics(run / "metrics.jsonl")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pixelis_agent.collect import AsyncPolicy, Collector, envs_for
 from pixelis_agent.figures import Report, show
-from pixelis_agent.policies.base import Policy
+from pixelis_agent.policies.base import Episode, Policy
 from pixelis_agent.splits import VALIDATION, evaluation_indices
 from pixelis_agent.tally import Tally
 from pixelis_env.tasks.benchmarks.source import RowSource
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 API_KEY = "PIXELIS_API_KEY"
 """The environment variable that holds the key of a server that asks for one."""
+
+RESULTS, DIALOGUES = "results.json", "dialogues.jsonl"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class EvalConfig:
         episodes: Tasks that are played, 1..1,000,000, of a finite source its first; default: all
             of a finite source, 500 of rooms.
         seed: Evaluations of different seeds share no task in rooms.
-        out: Folder for results.json and the traces; default: none are written.
+        out: Folder for results.json, the traces and what was said; default: none are written.
         workers: Processes that hold environments; 0 = in this one.
         batch: Episodes that the policy is asked about at once; for a server: requests at a time.
         lockstep: Ask about the same episodes together in every run, so that a local model's
@@ -120,7 +122,9 @@ def evaluate(
             500 of an endless one.
         seed: Chooses the tasks (`splits.evaluation_indices`) and seeds the policy.
         indices: These tasks instead.
-        out: Folder for `results.json` and `traces/<index>.json`; traces that are there are removed.
+        out: Folder for `results.json`, `traces/<index>.json` and `dialogues.jsonl`, which holds for
+            each episode its `index` and what was `said`, by the environment and the policy in
+            turns; what is there of an earlier evaluation is replaced.
         workers: Processes that hold environments; 0 = this one.
         batch: Episodes that the policy is asked about at once.
         lockstep: See `Collector.run`.
@@ -132,6 +136,7 @@ def evaluate(
     """
     kwargs = dict(env_kwargs or {})
     whole, by_type = Tally(), defaultdict[str, Tally](Tally)
+    said: dict[int, dict[str, Any]] = {}
     traces = None if out is None else _clear(out / "traces")
     each = envs_for(batch, workers)
     with ExitStack() as stack:
@@ -145,7 +150,7 @@ def evaluate(
                 "trained on none is held out, so evaluate on another environment"
             )
         total = len(tasks) if isinstance(tasks, Sized) else None
-        bar = stack.enter_context(_Bar(total)) if progress else None
+        bar = stack.enter_context(Bar(total)) if progress else None
         started = time.perf_counter()
         source = collector.source if isinstance(collector.source, RowSource) else None
         unreadable: dict[int, str] = {}
@@ -162,6 +167,7 @@ def evaluate(
             by_type[finished.task_type].add(finished)
             if traces is not None and finished.trace is not None:
                 finished.trace.save(traces / f"{finished.episode.index}.json")
+                said[finished.position] = _said(finished.episode)
             if bar is not None:
                 bar.advance()
     if unreadable and not whole.rows:
@@ -184,7 +190,9 @@ def evaluate(
         benchmark=benchmark,
     )
     if out is not None:
-        report.save(out / "results.json")
+        report.save(out / RESULTS)
+        lines = (json.dumps(said[position]) + "\n" for position in sorted(said))
+        (out / DIALOGUES).write_text("".join(lines), encoding="utf-8")
     return report
 
 
@@ -337,8 +345,12 @@ def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:
     )
 
 
-class _Bar:
-    """A progress bar on stderr."""
+class Bar:
+    """A progress bar on stderr, for use as a context.
+
+    Args:
+        total: Episodes; None where that is unknown.
+    """
 
     def __init__(self, total: int | None) -> None:
         from rich.console import Console
@@ -359,7 +371,7 @@ class _Bar:
         )
         self._task = self._progress.add_task("episodes", total=total)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 
@@ -369,6 +381,14 @@ class _Bar:
     def advance(self) -> None:
         """One episode more."""
         self._progress.advance(self._task)
+
+
+def _said(episode: Episode) -> dict[str, Any]:
+    """What environment and policy said in an episode, in turns."""
+    words = [episode.observations[0]["text"]]
+    for turn, observation in zip(episode.turns, episode.observations[1:], strict=True):
+        words += [turn.text, observation["text"]]
+    return {"index": episode.index, "said": words}
 
 
 def _clear(folder: Path) -> Path:

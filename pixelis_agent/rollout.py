@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,6 +104,11 @@ class Rollout:
         self.log_probs += log_probs
         self.learn += [learn] * len(tokens)
         self._turn += 1
+
+    def mean_log_prob(self, labels: Container[Label]) -> float | None:
+        """The mean log-probability of the tokens with these labels; None where there is none."""
+        said = [p for p, k in zip(self.log_probs, self.labels, strict=True) if k in labels]
+        return float(np.mean(said)) if said else None
 
     def label_array(self) -> NDArray[np.int64]:
         """The labels as int64 (T,)."""

@@ -24,6 +24,7 @@ from torch import nn
 from pixelis_agent.config import SFTConfig
 from pixelis_agent.cota.examples import Examples
 from pixelis_agent.heads import LOSS_WEIGHTS, Heads, HeadTargets, gather_targets
+from pixelis_agent.log import Log, write_settings
 from pixelis_agent.losses import imitation_loss, number_loss, token_weights
 from pixelis_agent.models.batch import Batch, base_model, make_batch, next_token_scores
 from pixelis_agent.models.load import Lora, hidden_size, load_model
@@ -32,13 +33,11 @@ from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.spans import LABEL_WEIGHTS, Label
 from pixelis_agent.training import (
     Checkpoints,
-    Log,
     keep_best,
     learning_curve,
     make_optimizer,
     one_thread,
     save_model,
-    write_settings,
 )
 
 Tensor = torch.Tensor

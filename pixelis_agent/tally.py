@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pixelis_agent.collect import Finished
+from pixelis_agent.spans import Label
 from pixelis_env.metrics.interval import ratio_interval
 from pixelis_env.metrics.pointing import Aim
 from pixelis_env.metrics.process import ProcessMetrics, chain_match
@@ -71,13 +73,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class Row:
-    """One episode. `op_match`: its share of the oracle's chain; seconds as of `Finished`."""
+    """One episode.
+
+    `op_match`: its share of the oracle's chain; seconds as of `Finished`. `confidence`: of a policy
+    that keeps a token record, the geometric mean of the probabilities of its answer's tokens, 0..1.
+    """
 
     index: int
     task_id: str
     task_type: str
     score: float | None
     answer: str | None
+    confidence: float | None
     steps: int
     op_match: float | None
     aims: tuple[Aim, ...]
@@ -91,12 +98,17 @@ class Row:
         """The row of a finished episode."""
         chains = [chain for chain in finished.oracle_ops if chain]
         rollout = finished.episode.rollout
+        answer = final_answer(finished.steps)
+        said = None
+        if rollout is not None and answer is not None:
+            said = rollout.mean_log_prob({Label.ANSWER})
         return cls(
             index=finished.episode.index,
             task_id=finished.task_id,
             task_type=finished.task_type,
             score=finished.score,
-            answer=final_answer(finished.steps),
+            answer=answer,
+            confidence=None if said is None else math.exp(said),
             steps=len(finished.steps),
             op_match=max((chain_match(finished.steps, c) for c in chains), default=None),
             aims=finished.aims,

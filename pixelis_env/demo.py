@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pixelis_env.actions import Action, Localize, Properties, ReadText, Segment, Track, Zoom
-from pixelis_env.describe import describe
+from pixelis_env.describe import describe, describe_call
 from pixelis_env.draw import draw_strip
 from pixelis_env.env import PixelisEnv
 from pixelis_env.evidence import ToolError
@@ -100,13 +100,8 @@ def save_episode(env: PixelisEnv, out: Path) -> None:
     """Writes an episode's trace and picture strip as `out`.json and `out`.png."""
     env.trace().save(out.with_suffix(".json"))
     calls = [f"{env.task.question}"]
-    calls += [_call(step.action) for step in env.steps if step.evidence is not None]
+    calls += [describe_call(step.action) for step in env.steps if step.evidence is not None]
     Image.fromarray(draw_strip(env.workspace, calls)).save(out.with_suffix(".png"))
-
-
-def _call(action: Any) -> str:
-    arguments = action.model_dump(exclude={"op", "frame"}, exclude_defaults=True)
-    return f"{action.op}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
 
 
 def play_file(video: Path, question: str, out: Path) -> None:
@@ -134,7 +129,7 @@ def play_file(video: Path, question: str, out: Path) -> None:
         start = time.perf_counter()
         info = env.step(call)[4]
         seconds = time.perf_counter() - start
-        rows.append((_call(call), info["evidence_id"], f"{1e3 * seconds:.0f} ms"))
+        rows.append((describe_call(call), info["evidence_id"], f"{1e3 * seconds:.0f} ms"))
     print(f"{video.name}: {question}")
     for words, evidence_id, took in rows:
         print(f"  {words}  [{took}]\n    {describe(env.workspace, evidence_id)}")

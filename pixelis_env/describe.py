@@ -1,9 +1,10 @@
-"""Evidence in words: one line that a policy or a person can act on."""
+"""Evidence and calls in words: one line that a policy or a person can act on."""
 
 from __future__ import annotations
 
 import re
 
+from pixelis_env.actions import Action, Malformed
 from pixelis_env.coordinates import Box, Frame, Region, box_from_source
 from pixelis_env.evidence import (
     Evidence,
@@ -26,6 +27,12 @@ def describe(workspace: Workspace, evidence_id: str, frame: Frame = "rel1000") -
     """One line about a piece of evidence: what it is, where (in `frame` over e0), and when."""
     evidence = workspace.get(evidence_id)
     return f"{evidence_id} {evidence.kind}: {_details(evidence, frame, workspace.bounds)}"
+
+
+def describe_call(action: Action | Malformed) -> str:
+    """An action as a call: `zoom(box=(0.0, 0.0, 500.0, 500.0), time=1.5)`."""
+    arguments = action.model_dump(exclude={"op", "frame"}, exclude_defaults=True)
+    return f"{action.op}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
 
 
 def _details(evidence: Evidence, frame: Frame, bounds: Region) -> str:

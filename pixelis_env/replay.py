@@ -64,14 +64,54 @@ def replay(
     RESULTS.clear()  # what was computed once must not be compared with itself
     if env is not None:
         return _compare(trace, env.unwrapped)
-    own = _rebuild(trace, media, root)
+    own = rebuild(trace, media, root)
     try:
         return _compare(trace, own)
     finally:
         own.close()
 
 
-def _rebuild(trace: Trace, media: str | Path | None, root: str | Path | None) -> PixelisEnv:
+def replay_file(
+    path: str | Path, media: str | Path | None = None, root: str | Path | None = None
+) -> tuple[ReplayReport, PixelisEnv]:
+    """Replays a trace's file.
+
+    Args:
+        path: The trace.
+        media: The file that it was played on, for a trace of a media file or manifest; default:
+            the file of that name beside the trace.
+        root: The folder that holds the files, for a trace of a benchmark.
+
+    Returns:
+        What came of it, and the environment as the replay left it: its workspace holds what the
+        replay found.
+
+    Raises:
+        TraceError: The trace cannot be read or played.
+    """
+    trace = Trace.load(path)
+    if media is None and trace.header.media_file is not None:
+        media = Path(path).parent / trace.header.media_file
+    env = rebuild(trace, media, root)
+    try:
+        return replay(trace, env=env), env
+    finally:
+        env.close()
+
+
+def rebuild(
+    trace: Trace, media: str | Path | None = None, root: str | Path | None = None
+) -> PixelisEnv:
+    """The environment that a trace was played in.
+
+    Args:
+        trace: The trace.
+        media: The file, for a trace of a media file or manifest.
+        root: The folder that holds the files, for a trace of a benchmark.
+
+    Raises:
+        TraceError: The trace does not say enough, or what it says cannot be built.
+    """
     if not trace.header.portable:
         raise TraceError("the trace's environment was given objects: pass it as env=")
     kwargs: dict[str, Any] = dict(trace.header.kwargs)
@@ -152,11 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, help="the folder, for a trace of a benchmark")
     args = parser.parse_args(argv)
     try:
-        trace = Trace.load(args.trace)
-        media = args.media
-        if media is None and trace.header.media_file is not None:
-            media = args.trace.parent / trace.header.media_file
-        report = replay(trace, media=media, root=args.root)
+        report, _ = replay_file(args.trace, args.media, args.root)
     except TraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

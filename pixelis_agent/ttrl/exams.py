@@ -17,7 +17,7 @@ import torch
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.evaluate import env_arguments, validate
-from pixelis_agent.training import read_metrics
+from pixelis_agent.log import read_metrics
 from pixelis_agent.ttrl.learner import Learner
 
 Tensor = torch.Tensor

@@ -207,9 +207,4 @@ def score_of(
 
 def _log_prob(rollout: Rollout | None) -> float:
     """The mean log-probability of what was written, as it was sampled."""
-    if rollout is None:
-        return 0.0
-    said = [
-        p for p, label in zip(rollout.log_probs, rollout.labels, strict=True) if label in WRITTEN
-    ]
-    return float(np.mean(said)) if said else 0.0
+    return 0.0 if rollout is None else rollout.mean_log_prob(WRITTEN) or 0.0

@@ -19,13 +19,14 @@ from pixelis_agent.config import SFTConfig
 from pixelis_agent.cota.examples import Examples
 from pixelis_agent.cota.generate import CotaConfig
 from pixelis_agent.cota.generate import run as write_corpus
+from pixelis_agent.log import read_metrics
 from pixelis_agent.losses import imitation_loss, token_weights
 from pixelis_agent.models.batch import base_model, make_batch, next_token_scores
 from pixelis_agent.models.load import load_model
 from pixelis_agent.sft import epoch_order, held_out_score, steps_of, train
 from pixelis_agent.spans import LABEL_WEIGHTS
 from pixelis_agent.tiny.base import make_base
-from pixelis_agent.training import learning_curve, read_metrics
+from pixelis_agent.training import learning_curve
 
 
 @pytest.fixture(scope="module")

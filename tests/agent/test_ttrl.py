@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.log import read_metrics
 from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.load import TINY, Lora, load_model
-from pixelis_agent.training import read_metrics
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.exams import EXAMS, loss_of

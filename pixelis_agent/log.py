@@ -1,0 +1,97 @@
+"""What a run writes while it goes: its settings and its metrics. Read without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+SETTINGS = "config.json"
+
+
+def write_settings(config: Any, out: Path) -> None:
+    """Begins a run's folder with `config.json`, the fields of a dataclass."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SETTINGS).write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+
+
+class Log:
+    """A run's metrics: `metrics.jsonl` and TensorBoard events; a progress bar on the terminal.
+
+    Args:
+        folder: Of the run.
+        steps: Of the whole run.
+        step: Where it starts; what an earlier try logged after that is dropped.
+        on: False for all but one of parallel processes: nothing is written.
+    """
+
+    def __init__(self, folder: Path, steps: int, step: int = 0, *, on: bool = True) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._on = on
+        if not on:
+            return
+        self._path = folder / METRICS
+        kept = [row for row in read_metrics(self._path) if row["step"] <= step]
+        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self._path.open("a", buffering=1)
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(folder.name, total=steps, completed=step, said="")
+        self._bar.start()
+
+    def write(self, step: int, values: Mapping[str, float], show: Iterable[str] = ()) -> None:
+        """Logs values of a step.
+
+        Args:
+            step: From 1.
+            values: By name.
+            show: Names to put beside the progress bar.
+        """
+        if not self._on:
+            return
+        row = {"step": step} | {name: round(float(v), 6) for name, v in values.items()}
+        self._file.write(json.dumps(row) + "\n")
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+        said = "  ".join(f"{name} {values[name]:.3f}" for name in show if name in values)
+        self._bar.update(self._task, completed=step)
+        if said:
+            self._bar.update(self._task, said=said)
+
+    def close(self) -> None:
+        """Ends files and bar."""
+        if not self._on:
+            return
+        self._file.close()
+        self._events.close()
+        self._bar.stop()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`; none where there is no file. A line cut short is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
