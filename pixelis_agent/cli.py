@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pixelis_env.errors import MissingExtra
-
 
 @dataclass(frozen=True)
 class Command:
@@ -139,6 +137,7 @@ def _load(path: str) -> Any:
 
 
 def _say(error: BaseException) -> int:
+    from pixelis_env.errors import MissingExtra
 
     hint = ""
     if isinstance(error, ImportError) and not isinstance(error, MissingExtra):

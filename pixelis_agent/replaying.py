@@ -17,12 +17,14 @@ class ReplayConfig:
 
     Attributes:
         trace: A trace's JSON file.
-        media: The image or video, for a trace of a media file; default: the file of that name
+        media: The image, video or manifest, for a trace of one; default: the file of that name
             beside the trace.
+        root: The folder that holds the files, for a trace of a benchmark.
     """
 
     trace: Positional[Path]
     media: Path | None = None
+    root: Path | None = None
 
 
 def run(config: ReplayConfig) -> dict[str, Any]:
@@ -31,6 +33,6 @@ def run(config: ReplayConfig) -> dict[str, Any]:
     Raises:
         TraceError: The trace cannot be read or played.
     """
-    report, _ = replay_file(config.trace, config.media)
+    report, _ = replay_file(config.trace, config.media, config.root)
     print(report)
     return asdict(report)
