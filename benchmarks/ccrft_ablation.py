@@ -2,7 +2,8 @@
 
 ``python benchmarks/ccrft_ablation.py`` starts from the shipped agent, trains it with the task's
 reward alone, with curiosity, with coherence, with all, and with all but the anchor, several seeds
-each, and plays held-out rooms of two levels with every result and with the start itself.
+each, and plays held-out rooms of two levels with every result and with the start itself: greedily,
+and at level 1 sampled as in training too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ ARMS = {
     "full without anchor": ("--no-anchor",),
 }
 
-LEVELS = ("level 1", "level 2")
+TOOLS = ("--tools", "oracle")
+PLAYS = {
+    "level 1": ("--level", "1"),
+    "level 1, sampled": ("--level", "1", "--temperature", "1"),
+    "level 2": ("--level", "2"),
+}
 
 MEASURES = {
     "score": "score",
@@ -46,21 +52,22 @@ def main() -> int:
     parser.add_argument("--types", nargs="+", default=trained_types())
     parser.add_argument("--runs", type=Path, default=Path("runs/ccrft_ablation"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--episodes", type=int, default=300, help="held-out tasks a run and level")
     parser.add_argument("--audited", type=int, default=30, help="held-out episodes audited a run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
     types, one = ["--types", *args.types], ["--workers", "1", "--seed", "3"]
     train = ["ccrft", "--iterations", str(args.iterations), "--workers", "1", *types]
-    train += ["--tools", "oracle"]
-    play = ["eval", "--episodes", str(args.episodes), *one, *types]
-    plays = {name: [*play, "--level", name.removeprefix("level ")] for name in LEVELS}
-    plays["audit"] = ["audit", "--episodes", str(args.audited), *one, *types]
+    train += ["--learning-rate", "1e-3", "--max-steps", "8", "--redraws", "1"]
+    train += ["--batch", "64", "--micro-batch", "8", *TOOLS]
+    play = ["eval", "--episodes", str(args.episodes), "--batch", "48", *one, *types, *TOOLS]
+    plays = {name: [*play, *words] for name, words in PLAYS.items()}
+    plays["audit"] = ["audit", "--episodes", str(args.audited), *one, *types, *TOOLS]
     study = Study(args.runs, args.model, train, plays, args.seeds, args.jobs)
     results = study.results(ARMS)
-    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in LEVELS]
-    tables += [gains(f"Score over that of its start, {name}", results[name]) for name in LEVELS]
+    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in PLAYS]
+    tables += [gains(f"Score over that of its start, {name}", results[name]) for name in PLAYS]
     audits = {
         arm: {seed: row["all"]["all"] for seed, row in own.items()}
         for arm, own in results["audit"].items()
