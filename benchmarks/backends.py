@@ -1,6 +1,6 @@
 """What each backend costs here, and how good it is on rooms.
 
-`python benchmarks/backends.py [--quick] [--tasks 10]`
+`python benchmarks/backends.py [--quick] [--tasks 10] [--sam FILE] [--sam2 FOLDER]`
 
 Every backend is measured in a process of its own, with one thread: what its first call takes
 (imports, weights and the call), the median of later calls on fresh frames, and by how much the
@@ -11,8 +11,8 @@ the two. Quality is that of `benchmarks/tool_quality.py`: mask IoU by tight boxe
 from masks, CER of signs.
 
 `sam` (ViT-B, 1024 px) and `sam2` (Hiera-T, 1024 px) run with drawn weights of the published
-architectures, and so does `mmocr` (DBNet-r18, CRNN): what they cost is what real weights cost, and
-their quality is left out. What cannot run here has a row with the reason.
+architectures unless given some, and so does `mmocr` (DBNet-r18, CRNN): what they cost is what real
+weights cost, and their quality is left out. What cannot run here has a row with the reason.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ BACKENDS = (
     ("decode", "torchcodec"),
 )
 DRAWN = ("sam", "sam2", "mmocr")
+"""What runs with drawn weights unless it is given some."""
 FAMILIES = {"segment": "search", "track": "motion", "read_text": "text"}
 HEADLINE = {"segment": ("tight box", "mask IoU"), "track": ("", "HOTA"), "read_text": ("", "CER")}
 TRACKED = 3
@@ -64,9 +65,11 @@ TRACKED = 3
 MMOCR = ROOT / ".venv-mmocr" / "bin" / "python"
 
 
-def spec_of(op: str, name: str, folder: Path) -> dict[str, Any]:
-    """A backend's options; writes drawn weights where it needs weights."""
+def spec_of(name: str, folder: Path, given: str | None) -> dict[str, Any]:
+    """A backend's options; writes drawn weights where it needs weights and is given none."""
     spec: dict[str, Any] = {"name": name}
+    if given is not None:
+        return {**spec, "checkpoint": given}
     if name == "sam":
         import torch
         from segment_anything import sam_model_registry
@@ -109,8 +112,9 @@ def mmocr_models(folder: Path) -> dict[str, Any]:
     }
 
 
-def measured(op: str, name: str, tasks: int) -> dict[str, Any]:
-    """The figures of one backend, in this process."""
+def measured(op: str, name: str, tasks: int, given: str | None) -> dict[str, Any]:
+    """The figures of one backend, in this process; `given` are weights."""
+    drawn = name in DRAWN and given is None
     with tempfile.TemporaryDirectory() as folder:
         if op == "decode":
             return decoding(name, Path(folder))
@@ -119,9 +123,8 @@ def measured(op: str, name: str, tasks: int) -> dict[str, Any]:
             from tests.env import tiny_models
 
             with tiny_models.segment_anything():
-                return calling(op, spec_of(op, name, Path(folder)), 0)
-        drawn = name in DRAWN
-        return calling(op, spec_of(op, name, Path(folder)), 0 if drawn else tasks)
+                return calling(op, spec_of(name, Path(folder), given), 0 if drawn else tasks)
+        return calling(op, spec_of(name, Path(folder), given), 0 if drawn else tasks)
 
 
 def calling(op: str, spec: dict[str, Any], tasks: int) -> dict[str, Any]:
@@ -236,7 +239,7 @@ def memory() -> float:
     return sum(peaks) / 1024
 
 
-def row_of(op: str, name: str, figures: dict[str, Any]) -> list[str]:
+def row_of(op: str, name: str, figures: dict[str, Any], given: str | None) -> list[str]:
     """A row of the table."""
     if "error" in figures:
         return [op, name, f"no: {figures['error']}", "", "", "", "", ""]
@@ -249,7 +252,7 @@ def row_of(op: str, name: str, figures: dict[str, Any]) -> list[str]:
     return [
         op,
         name,
-        "yes, drawn weights" if name in DRAWN else "yes",
+        "yes, drawn weights" if name in DRAWN and given is None else "yes",
         seconds(figures["first_s"]),
         seconds(first),
         again,
@@ -263,9 +266,10 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
-def in_own_process(op: str, name: str, tasks: int) -> dict[str, Any]:
+def in_own_process(op: str, name: str, tasks: int, given: str | None) -> dict[str, Any]:
     """`measured`, or why it does not run here."""
     command = [sys.executable, __file__, "--one", op, name, "--tasks", str(tasks)]
+    command += [] if given is None else [f"--{name}", given]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"), "1")
     environment = {**os.environ, **threads, "PYTHONPATH": path}
@@ -278,13 +282,13 @@ def in_own_process(op: str, name: str, tasks: int) -> dict[str, Any]:
     return figures
 
 
-def one(op: str, name: str, tasks: int) -> None:
+def one(op: str, name: str, tasks: int, given: str | None) -> None:
     """Prints one backend's figures as JSON, or the error that says why there are none."""
     import cv2
 
     cv2.setNumThreads(1)
     try:
-        figures = measured(op, name, tasks)
+        figures = measured(op, name, tasks, given)
     except Exception as error:  # whatever keeps it from running is what the table says
         # A decoder's error begins with the file, which is no news.
         figures = {"error": str(error).rpartition(".mp4: ")[2][:300]}
@@ -296,18 +300,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 tasks, to try it")
     parser.add_argument("--tasks", type=int, default=10, help="rooms for the quality")
+    parser.add_argument("--sam", help="weights of SAM, such as sam_vit_b_01ec64.pth")
+    parser.add_argument("--sam2", help="a folder or hub id of SAM 2")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     tasks = 2 if options.quick else options.tasks
     if options.one:
-        one(*options.one, tasks)
+        one(*options.one, tasks, vars(options).get(options.one[1]))
         return
     columns = ["operation", "backend", "runs here", "first call", "later calls"]
     columns += ["second prompt or track there", "memory, MB", "quality on rooms"]
     table, raw = Table("Backends", columns), {}
     for op, name in BACKENDS:
-        figures = raw[f"{op} {name}"] = in_own_process(op, name, tasks)
-        table.rows.append(row_of(op, name, figures))
+        given = vars(options).get(name)
+        figures = raw[f"{op} {name}"] = in_own_process(op, name, tasks, given)
+        table.rows.append(row_of(op, name, figures, given))
         print(" | ".join(table.rows[-1]), flush=True)
     save("backends", range(tasks), [table], {"protocol": __doc__, "figures": raw})
 
