@@ -76,7 +76,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return when
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_it_learns_and_continues_bit_for_bit(
     config: SFTConfig, tmp_path: Path, kill_at: dict[str, int], optimizer: Literal["adamw", "muon"]
 ) -> None:

@@ -229,7 +229,8 @@ def test_a_result_is_json_prints_and_plots(tmp_path: Path) -> None:
     }  # fmt: skip
     text = str(result)
     assert text.startswith("vsi-bench by vsi-lenient v1\n")
-    assert "overall" in text.splitlines()[-1]
+    assert "overall" in text.splitlines()[-2]
+    assert text.endswith("skipped 17 (test.jsonl:3): x.mp4 is missing")
     axes = result.plot()
     axes.figure.savefig(tmp_path / "result.png")
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "overall"
