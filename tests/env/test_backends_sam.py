@@ -22,6 +22,7 @@ from pixelis_env.tools.backends.weights import best_mask
 from pixelis_env.tools.cache import RESULTS
 from pixelis_env.workspace import Workspace
 from tests.env import tiny_models
+from tests.laws import laws_segment, laws_track  # noqa: F401  (enters them in LAWS)
 from tests.laws.law import LAWS
 from tests.laws.scenes import clip, still
 
@@ -112,6 +113,23 @@ def test_tracks_share_their_frames_encodings(sam2: dict[str, Any]) -> None:
             target = workspace.add(toolbox.run(Zoom(box=box, frame="px"), workspace))
             toolbox.run(Track(target=target), workspace)
             assert count.calls == 6
+
+
+def test_frames_are_encoded_together(sam2: dict[str, Any]) -> None:
+    """Seven frames by fours: two calls; the track is that of single frames, to rounding."""
+    scene = clip(5, n_frames=7)
+    tracks = []
+    for batch, calls in ((1, 7), (4, 2)):
+        toolbox, workspace = Toolbox({"track": {**sam2, "batch": batch}}), Workspace(scene.media)
+        target = workspace.add(toolbox.run(Zoom(box=(10, 10, 60, 60), frame="px"), workspace))
+        with Count(_encoder(toolbox, "track")) as count:
+            tracks.append(toolbox.run(Track(target=target), workspace))
+        assert count.calls == calls
+    single, together = tracks
+    assert np.allclose(single.boxes, together.boxes, atol=1)
+    assert together.scores == pytest.approx(single.scores, abs=1e-4)
+    with pytest.raises(ValueError, match="batch 0 of sam2: must be at least 1"):
+        Toolbox({"track": {**sam2, "batch": 0}})
 
 
 def test_sam_gives_what_its_predictor_gives(sam: dict[str, Any]) -> None:

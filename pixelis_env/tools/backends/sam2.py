@@ -136,8 +136,29 @@ class Sam2Tracker(_Sam2):
 
     The prompt is the mask where there is one, else the box. The object is visible where the
     model says that it appears and the mask is not empty; the score is the probability of that.
-    See `_Sam2` for the arguments.
+
+    Args:
+        checkpoint: See `_Sam2`.
+        device: A torch device.
+        dtype: What weights and activations are held in.
+        batch: Frames that the image encoder takes at once, >= 1: more are quicker on a GPU.
+
+    Raises:
+        MissingExtra: torch or transformers is not installed.
+        ValueError: An argument is not as above.
     """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        batch: int = 1,
+    ) -> None:
+        super().__init__(checkpoint, device, dtype)
+        if batch < 1:
+            raise ValueError(f"batch {batch!r} of sam2: must be at least 1")
+        self.batch = batch
 
     def track(
         self, media: Media, indices: Sequence[int], box: Box, mask: BoolMask | None
@@ -153,11 +174,15 @@ class Sam2Tracker(_Sam2):
         loaded = self._loaded()
         model = loaded.model.video
 
-        def encode(frame: Frame) -> Features:
-            found = model.get_image_features(_pixels(frame, model), return_dict=True)
-            # The same for every frame.
-            loaded.model.positions = found.fpn_position_encoding
-            return Features(list(found.fpn_hidden_states))
+        def encode(frames: list[Frame]) -> list[Features]:
+            pixels = torch.cat([_pixels(frame, model) for frame in frames])
+            found = model.get_image_features(pixels, return_dict=True)
+            # The same for every frame. A clone, so that a kept frame does not keep its batch.
+            loaded.model.positions = [p[:, :1].clone() for p in found.fpn_position_encoding]
+            return [
+                Features([level[:, k : k + 1].clone() for level in found.fpn_hidden_states])
+                for k in range(len(frames))
+            ]
 
         points = [TrackPoint(box, True, 1.0)]
         with loaded.lock, torch.inference_mode():
@@ -170,11 +195,18 @@ class Sam2Tracker(_Sam2):
                 dtype=model.dtype,
             )
             _prompt(session, media, model, box, mask)
+            features: dict[int, Features] = {}
             for step, index in enumerate(indices):
-                features = loaded.embedding(media, index, encode)
+                if step % self.batch == 0:
+                    ahead = indices[step : step + self.batch]
+                    made = loaded.embeddings(media, ahead, encode)
+                    features = dict(zip(ahead, made, strict=True))
                 session.cache.cache_vision_features(
                     step,
-                    {"vision_feats": features.maps, "vision_pos_embeds": loaded.model.positions},
+                    {
+                        "vision_feats": features[index].maps,
+                        "vision_pos_embeds": loaded.model.positions,
+                    },
                 )
                 # With its features known, the frame's pixels are never asked for.
                 found = model(session, frame_idx=step, frame=torch.empty(0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -50,12 +50,21 @@ class Loaded(Generic[M]):
 
     def embedding(self, media: Media, index: int, encode: Callable[[Frame], E]) -> E:
         """What `encode` makes of frame `index`, made only if it is not kept."""
-        key = (media.digest, index)
-        kept = self._embeddings.get(key)
-        if kept is None:
-            kept = encode(media.frame(index))
-            self._embeddings.put(key, kept)
-        return cast(E, kept)
+        (made,) = self.embeddings(media, [index], lambda frames: [encode(frames[0])])
+        return made
+
+    def embeddings(
+        self, media: Media, indices: Sequence[int], encode: Callable[[list[Frame]], list[E]]
+    ) -> list[E]:
+        """What `encode` makes of these frames; those that are not kept are made together."""
+        found = {index: self._embeddings.get((media.digest, index)) for index in indices}
+        new = [index for index, kept in found.items() if kept is None]
+        if new:
+            made = encode([media.frame(index) for index in new])
+            for index, embedding in zip(new, made, strict=True):
+                found[index] = embedding
+                self._embeddings.put((media.digest, index), embedding)
+        return [cast(E, found[index]) for index in indices]
 
 
 _MADE: dict[tuple[int, Hashable], Any] = {}
