@@ -86,7 +86,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pixelis_env.tasks.validate", description=__doc__
     )
-    parser.add_argument("manifest", type=Path, help="a file of JSON lines (docs/sources/manifest.md)")
+    parser.add_argument(
+        "manifest", type=Path, help="a file of JSON lines (docs/sources/manifest.md)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="only see that the media are there, do not open them"
     )
