@@ -113,6 +113,7 @@ def test_a_toolbox_with_a_running_worker_travels(mmocr: dict[str, Any]) -> None:
         ({"det": "dbnet.py", "det_weights": "dbnet.pth"}, "whole path"),
         ({"rec": "crnn.py"}, "rec_weights= too"),
         ({"timeout_s": 0}, "above 0"),
+        ({"batch": 0}, "batch 0 of mmocr: must be at least 1"),
     ],
 )
 def test_bad_options_of_mmocr(mmocr: dict[str, Any], options: dict[str, Any], says: str) -> None:
@@ -140,6 +141,7 @@ def test_mmocr_itself_reads(tmp_path: Path) -> None:
         "name": "mmocr",
         "python": str(python),
         "timeout_s": 300.0,
+        "batch": 4,
         **{role: str(path) for role, path in models.items()},
         **{f"{role}_weights": str(path) for role, path in files.items()},
     }

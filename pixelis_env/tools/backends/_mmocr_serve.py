@@ -1,7 +1,8 @@
 """What MMOCR does in its worker process: regions of frames come in, lines of text go out as JSON.
 
 Run by `pixelis_env._worker_main` in MMOCR's environment, so it imports nothing of Pixelis. `start`
-is given the arguments of `MMOCRInferencer` as JSON; each request is a `SIZE` with the pixels.
+is given the arguments of `MMOCRInferencer`, and `batch`, as JSON; each request is a `SIZE` with the
+pixels.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ def start(arguments: str) -> tuple[bytes, Callable[[bytes], bytes]]:
 
     torch.set_num_threads(1)
     _trust_history(np, torch)
-    inferencer = MMOCRInferencer(**json.loads(arguments))
+    models = json.loads(arguments)
+    batch = models.pop("batch")
+    inferencer = MMOCRInferencer(**models)
 
     def answer(request: bytes) -> bytes:
         height, width = SIZE.unpack_from(request)
         pixels = np.frombuffer(request, np.uint8, offset=SIZE.size).reshape(height, width, 3)
         image = np.ascontiguousarray(pixels[:, :, ::-1])  # MMOCR reads BGR
-        found = inferencer(image, out_dir="")["predictions"][0]
+        found = inferencer(image, out_dir="", rec_batch_size=batch)["predictions"][0]
         lines = zip(found["det_polygons"], found["rec_texts"], found["rec_scores"], strict=True)
         return json.dumps([_line(*line) for line in lines]).encode()
 

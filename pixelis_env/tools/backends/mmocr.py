@@ -39,12 +39,13 @@ class MMOCRReader:
             names. A config file needs it.
         rec_weights: The recogniser's, likewise.
         device: A torch device of that environment.
+        batch: Lines that the recogniser takes at once, >= 1: more are quicker on a GPU.
         python: The interpreter of MMOCR's environment.
         timeout_s: The longest that a call may take, in seconds.
 
     Raises:
         ValueError: There is no such interpreter, a config file comes without weights or folder,
-            or `timeout_s` is not above 0.
+            `batch` is below 1, or `timeout_s` is not above 0.
     """
 
     name = "mmocr"
@@ -57,6 +58,7 @@ class MMOCRReader:
         det_weights: str | None = None,
         rec_weights: str | None = None,
         device: str = "cpu",
+        batch: int = 1,
         python: str | os.PathLike[str] = ENVIRONMENT,
         timeout_s: float = 60.0,
     ) -> None:
@@ -75,6 +77,8 @@ class MMOCRReader:
                 )
             if model.endswith(".py") and os.sep not in model:
                 raise ValueError(f"{role} {model!r} of mmocr: give the file's whole path")
+        if batch < 1:
+            raise ValueError(f"batch {batch!r} of mmocr: must be at least 1")
         if not timeout_s > 0:
             raise ValueError(f"timeout_s {timeout_s} of mmocr: must be above 0")
         self.models: dict[str, Any] = {
@@ -83,6 +87,7 @@ class MMOCRReader:
             "det_weights": det_weights,
             "rec_weights": rec_weights,
             "device": device,
+            "batch": batch,
         }
         # Not resolved: an environment's python is a link, and is told by where the link lies.
         self.python = str(Path(python).absolute())
