@@ -92,7 +92,7 @@ class Mortal(Supervised):
     """One that is killed now and then."""
 
     chance = random.Random(0)
-    most = 6
+    most = beside.PATIENCE - 1  # more without an update between, and it would be given up
 
     def look(self) -> bool:
         if self.deaths < self.most and self.pid is not None and self.chance.random() < 0.5:
