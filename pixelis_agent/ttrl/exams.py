@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.evaluate import env_arguments, validate
 from pixelis_agent.log import read_metrics
 from pixelis_agent.ttrl.learner import Learner
 
-Tensor = torch.Tensor
 EXAMS = "exams.jsonl"
 
 
@@ -39,7 +37,7 @@ class Exams:
     def __init__(self, config: TTRLConfig, learner: Learner) -> None:
         self._config, self._learner = config, learner
         self._path = Path(config.out) / EXAMS
-        self._passed, self._weights = 0, learner.weights()
+        self._passed, self._good = 0, learner.last_good()
         self._rows: list[dict[str, Any]] = []
 
     def begin(self, step: int) -> None:
@@ -71,9 +69,10 @@ class Exams:
         unfinished.replace(self._path)
         loss, doubt = loss_of(self._rows[0]["guard_scores"], guard)
         if loss - doubt <= self._config.largest_loss:
-            self._passed, self._weights = step, self._learner.weights()
+            self._passed = step
+            self._good.take()
             return ""
-        self._learner.set_weights(self._weights)
+        self._good.restore()
         return (
             f"after update {step} the policy scores {loss:.3f} less (standard error {doubt:.3f}) "
             f"on {len(guard)} tasks without the shift than before the first, more than the "
@@ -83,11 +82,12 @@ class Exams:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: the policy of the last exam that was passed."""
-        return {"passed": self._passed, "weights": self._weights}
+        return {"passed": self._passed, "good": self._good.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
-        self._passed, self._weights = state["passed"], state["weights"]
+        self._passed = state["passed"]
+        self._good.load_state_dict(state["good"])
 
     def _play(self, shift: str) -> list[float]:
         config = self._config

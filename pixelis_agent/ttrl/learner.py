@@ -7,7 +7,7 @@ them can be played again (`pixelis_agent.ttrl.ledger`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.training import make_optimizer
+from pixelis_agent.training import LastGood, make_optimizer
 from pixelis_agent.updates import HeldUpdates, TokenScorer
 
 Tensor = torch.Tensor
@@ -74,10 +74,10 @@ class Learner:
         base_model(self.model).visual.requires_grad_(False)
         self.vision = VisionCache(self.model, self.processor)
         self._policy = TokenScorer(self.model, self.processor, config.temperature)
-        optimizer = make_optimizer(self._policy, config.learning_rate, config.weight_decay)
+        self._optimizer = make_optimizer(self._policy, config.learning_rate, config.weight_decay)
         self._held = HeldUpdates(
             self._policy,
-            optimizer,
+            self._optimizer,
             self._average,
             self.vision,
             config,
@@ -108,17 +108,9 @@ class Learner:
                 digest.update(weight.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of the trained weights."""
-        trained = self._policy.named_parameters()
-        return {name: w.detach().clone() for name, w in trained if w.requires_grad}
-
-    @torch.no_grad()
-    def set_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Goes back to such a copy."""
-        for name, weight in self._policy.named_parameters():
-            if weight.requires_grad:
-                weight.copy_(weights[name])
+    def last_good(self) -> LastGood:
+        """What the policy is now, to go back to."""
+        return LastGood(self._policy, self._optimizer)
 
     def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
         moved = self._held.move(rollouts, gains, step)
