@@ -18,6 +18,27 @@ def write_settings(config: Any, out: Path) -> None:
     (out / SETTINGS).write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
 
 
+class Rows:
+    """A file of JSON lines that a run goes on with.
+
+    Args:
+        path: The file.
+        kept: Of what an earlier try wrote; the rest is dropped.
+    """
+
+    def __init__(self, path: Path, kept: Iterable[Mapping[str, Any]]) -> None:
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a", buffering=1)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a line."""
+        self._file.write(json.dumps(row) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
 class Log:
     """A run's metrics: `metrics.jsonl` and TensorBoard events; a progress bar on the terminal.
 
@@ -42,10 +63,8 @@ class Log:
         self._on = on
         if not on:
             return
-        self._path = folder / METRICS
-        kept = [row for row in read_metrics(self._path) if row["step"] <= step]
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        self._file = self._path.open("a", buffering=1)
+        path = folder / METRICS
+        self._rows = Rows(path, [row for row in read_metrics(path) if row["step"] <= step])
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -69,7 +88,7 @@ class Log:
         if not self._on:
             return
         row = {"step": step} | {name: round(float(v), 6) for name, v in values.items()}
-        self._file.write(json.dumps(row) + "\n")
+        self._rows.write(row)
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
         said = "  ".join(f"{name} {values[name]:.3f}" for name in show if name in values)
@@ -81,7 +100,7 @@ class Log:
         """Ends files and bar."""
         if not self._on:
             return
-        self._file.close()
+        self._rows.close()
         self._events.close()
         self._bar.stop()
 

@@ -14,23 +14,6 @@ STOP = "stop"
 """The decision of the last row where a run has stopped itself; it names no queries."""
 
 
-class Ledger:
-    """What was decided, a line of JSON an update; what came after `step` is dropped."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        kept = [row for row in read_ledger(path) if row["update"] <= step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        self._file = path.open("a", buffering=1)
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Adds a line."""
-        self._file.write(json.dumps(row) + "\n")
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-
 def read_ledger(path: Path) -> list[dict[str, Any]]:
     """Its rows; a line that was not finished is left out."""
     lines = path.read_text().split("\n")[:-1] if path.exists() else []

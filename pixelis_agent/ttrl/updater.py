@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.log import Rows
 from pixelis_agent.memory import Entry, Memory
 from pixelis_agent.training import Checkpoints
 from pixelis_agent.ttrl.exams import Exams
 from pixelis_agent.ttrl.learner import Decision, Learner
-from pixelis_agent.ttrl.ledger import LEDGER, STOP, Ledger
+from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
 from pixelis_env.trace import final_answer
 
 
@@ -54,7 +55,8 @@ class Updater:
         self._checkpoints = Checkpoints(out, parts)
         self._checkpoints.load(self.progress)
         self._exams.begin(self.progress.step)
-        self._ledger = Ledger(out / LEDGER, self.progress.step)
+        path, step = out / LEDGER, self.progress.step
+        self._ledger = Rows(path, [row for row in read_ledger(path) if row["update"] <= step])
 
     def update(self, numbers: Sequence[int], memory: Memory) -> Decision:
         """One update from the entries of a memory, and an exam where one is due.
