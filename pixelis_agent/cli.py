@@ -103,12 +103,8 @@ COMMANDS = {
 _COMPLETION = {"--tyro-print-completion": 1, "--tyro-write-completion": 2}
 _SHELLS = ("bash", "zsh", "tcsh")
 
-
-def _theirs() -> tuple[type[Exception], ...]:
-    """What a user can mend: input, a missing file or package, an environment that is not there."""
-    from gymnasium.error import Error
-
-    return ValueError, OSError, ImportError, Error
+# What a user can mend: input, a missing file or package.
+_THEIRS = (ValueError, OSError, ImportError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error)
     try:
         result = _load(command.run)(config)
-    except _theirs() as error:
+    except _THEIRS as error:
         return _say(error)
     except KeyboardInterrupt:
         print("stopped; run it again to continue", file=sys.stderr)

@@ -27,8 +27,8 @@ from transformers import Qwen3VLProcessor
 
 from pixelis_agent.dialogue import SYSTEM, question_blocks
 from pixelis_agent.models.processor import Processor
+from pixelis_env.making import make_env
 from pixelis_env.serve.episode import Episode
-from pixelis_env.serve.making import make_env
 
 Tool = TypeVar("Tool", bound=Callable[..., list[dict[str, Any]]])
 

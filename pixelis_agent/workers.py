@@ -21,19 +21,18 @@ from queue import PriorityQueue
 from threading import Thread
 from typing import Any, Union
 
-import gymnasium as gym
 import numpy as np
 from PIL import Image
 
 from pixelis_agent.behaviour import Extent
 from pixelis_env.env import PixelisEnv
+from pixelis_env.making import make_env
 from pixelis_env.media import MediaError
 from pixelis_env.metrics.pointing import Aim, aims
 from pixelis_env.observation import overview_indices
 from pixelis_env.tasks.base import Task, TaskSource
 from pixelis_env.tasks.pool import Recent
 from pixelis_env.trace import Step, Trace
-from pixelis_env.wrappers import ToolCall
 
 
 @dataclass(frozen=True)
@@ -158,13 +157,11 @@ class Host:
         slots: How many.
 
     Raises:
-        ValueError: The environment does not take these arguments.
+        ValueError: There is no such environment, or it does not take these arguments.
     """
 
     def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], slots: int) -> None:
-        self._envs = [
-            ToolCall(gym.make(env_id, disable_env_checker=True, **env_kwargs)) for _ in range(slots)
-        ]
+        self._envs = [make_env(env_id, env_kwargs) for _ in range(slots)]
         self._trace = [False] * slots
         self.source: TaskSource = self._inner(0).source
         # Rollouts of a group come one after another: their task, and what is rendered of it, is

@@ -14,7 +14,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.random import Generator
 
@@ -24,6 +23,7 @@ from pixelis_agent.cota.story import Story
 from pixelis_agent.cota.write import NOT_SHOWN, SLIPPED, write_episode
 from pixelis_agent.splits import TRAIN
 from pixelis_env.env import PixelisEnv
+from pixelis_env.making import make_env
 from pixelis_env.observation import overview_indices
 from pixelis_env.tasks import Task, TaskSource
 from pixelis_env.wrappers import ToolCall
@@ -242,7 +242,7 @@ class _Worlds:
             kwargs: dict[str, Any] = {"types": [name], "level": level}
             if self._config.tools:
                 kwargs["tools"] = self._config.tools
-            env = ToolCall(gym.make(self._config.env, **kwargs))
+            env = make_env(self._config.env, kwargs)
             base = env.unwrapped
             assert isinstance(base, PixelisEnv)
             base.source = _Last(base.source)
@@ -346,7 +346,7 @@ def _checked(config: CotaConfig) -> CotaConfig:
         raise ValueError(f"seed must be in 0..{MAX_SEEDS - 1}, not {config.seed}")
     if -(-config.episodes // config.shard) * _slots(config) > MAX_SLOTS:
         raise ValueError(f"one seed has {MAX_SLOTS} tasks: lower episodes or raise variants")
-    env = gym.make(config.env, types=list(config.types) or None).unwrapped
+    env = make_env(config.env, {"types": list(config.types) or None}).unwrapped
     assert isinstance(env, PixelisEnv)
     types = tuple(getattr(env.source, "types", ()))
     env.close()

@@ -19,7 +19,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 from PIL import Image
 
 import pixelis_env  # noqa: F401 - registers the ids
@@ -34,7 +33,7 @@ from pixelis_agent.cota.record import (
 )
 from pixelis_agent.images import read_picture
 from pixelis_env.env import PixelisEnv
-from pixelis_env.media import MediaError
+from pixelis_env.making import make_env
 from pixelis_env.replay import replay
 from pixelis_env.tools.cache import RESULTS
 from pixelis_env.trace import Trace, TraceError
@@ -198,8 +197,8 @@ def _play(records: list[Record], folder: Path) -> Iterator[tuple[Record, str | N
     if first.medium is not None:
         kwargs["source"] = str(folder / first.medium)
     try:
-        env = ToolCall(gym.make(first.env_id, **kwargs))
-    except (MediaError, gym.error.Error, ValueError) as error:
+        env = make_env(first.env_id, kwargs)
+    except ValueError as error:
         yield from ((record, f"its environment cannot be made: {error}") for record in records)
         return
     for record in records:

@@ -112,8 +112,8 @@ def make_table(config: PlayConfig, folder: Path) -> Table:
     from pixelis_agent.evaluate import env_arguments
     from pixelis_agent.play.keep import check_corpus, shelf_name
     from pixelis_agent.play.table import Table, own_arguments
+    from pixelis_env.making import make_env
     from pixelis_env.media import MediaError
-    from pixelis_env.serve.making import make_env
 
     if not 1 <= config.max_upload_mb <= 10_000:
         raise ValueError(f"max_upload_mb must be in 1..10000, not {config.max_upload_mb}")

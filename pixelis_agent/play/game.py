@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 from PIL import Image
 
 import pixelis_env  # noqa: F401 - registers the ids
@@ -23,12 +22,12 @@ from pixelis_agent.report.episodes import Album, Moment, Shot, moments, shoot
 from pixelis_env.actions import Action, Answer, Localize
 from pixelis_env.errors import InvalidCall
 from pixelis_env.evidence import ToolError
+from pixelis_env.making import make_env
 from pixelis_env.media import Media, MediaError
 from pixelis_env.tasks import Task
 from pixelis_env.tools.spans import frame_time
 from pixelis_env.trace import Trace
 from pixelis_env.workspace import Workspace
-from pixelis_env.wrappers import ToolCall
 
 THOUGHT_LIMIT = 2000
 """The longest thought, characters."""
@@ -95,7 +94,7 @@ class Game:
         self.folder = folder
         self.used = time.monotonic()
         self.album = Album()
-        self._env = ToolCall(gym.make(env_id, **self.env_kwargs))
+        self._env = make_env(env_id, self.env_kwargs)
         observation, _ = self._env.reset(options={"index": index})
         self._story = Story(self._env, observation, folder, {})
         self._base = self._story.base

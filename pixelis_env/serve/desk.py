@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_env.errors import InvalidCall
+from pixelis_env.making import make_env
 from pixelis_env.serve.episode import Episode, captioned
-from pixelis_env.serve.making import make_env
 from pixelis_env.wrappers import ToolCall
 
 _LISTED = 20  # files named in a message

@@ -34,9 +34,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from pixelis_env import __version__
 from pixelis_env.actions import explain, plain_schema
 from pixelis_env.errors import BackendError, InvalidCall, MissingExtra
+from pixelis_env.serve.arguments import add_server_arguments, warn_if_open
 from pixelis_env.serve.desk import Desk
 from pixelis_env.serve.episode import conventions
-from pixelis_env.serve.making import add_server_arguments, warn_if_open
 from pixelis_env.serve.pictures import encode_picture
 from pixelis_env.wrappers import ToolCall, unwrap
 

@@ -33,7 +33,8 @@ from pydantic_core import PydanticCustomError
 
 from pixelis_env import __version__
 from pixelis_env.errors import MissingExtra
-from pixelis_env.serve.making import add_server_arguments, make_env, warn_if_open
+from pixelis_env.making import make_env
+from pixelis_env.serve.arguments import add_server_arguments, warn_if_open
 from pixelis_env.serve.pictures import data_url, read_picture
 from pixelis_env.wrappers import unwrap
 

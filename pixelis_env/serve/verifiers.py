@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pixelis_env.errors import MissingExtra
+from pixelis_env.making import make_env
 from pixelis_env.serve.episode import Episode, captioned, conventions
-from pixelis_env.serve.making import make_env
 from pixelis_env.serve.pictures import data_url
 from pixelis_env.wrappers import unwrap
 

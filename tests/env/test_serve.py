@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelis_env.errors import InvalidCall, MissingExtra
+from pixelis_env.making import make_env
+from pixelis_env.serve.arguments import warn_if_open
 from pixelis_env.serve.desk import Desk
 from pixelis_env.serve.episode import Episode
-from pixelis_env.serve.making import make_env, warn_if_open
 from pixelis_env.serve.pictures import data_url, read_picture
 
 

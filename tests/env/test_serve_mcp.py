@@ -17,8 +17,8 @@ from PIL import Image
 
 from pixelis_env.actions import OPS
 from pixelis_env.evidence import pixel_digest
+from pixelis_env.making import make_env
 from pixelis_env.serve.episode import Episode, captioned
-from pixelis_env.serve.making import make_env
 from pixelis_env.serve.pictures import read_picture
 from tests.env.serving import serving
 

@@ -30,7 +30,7 @@ import uvicorn
 from openenv.core import GenericEnvClient
 from websockets.sync.client import connect
 
-from pixelis_env.serve.making import make_env
+from pixelis_env.making import make_env
 from pixelis_env.serve.openenv import PixelisAction, PixelisClient, make_app
 
 ENV, KWARGS = "Pixelis-v0", {"tools": "oracle", "frame": "unit", "max_steps": 5}

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from pixelis_env.making import make_env
 from pixelis_env.serve.episode import Episode, captioned
-from pixelis_env.serve.making import make_env
 from pixelis_env.wrappers import unwrap
 from tests.env.serving import free_port
 
