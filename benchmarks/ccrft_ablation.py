@@ -3,18 +3,21 @@
 ``python benchmarks/ccrft_ablation.py`` starts from the shipped agent, trains it with the task's
 reward alone, with curiosity, with coherence, with all, and with all but the anchor, several seeds
 each, and plays held-out rooms of two levels with every result and with the start itself: greedily,
-and at level 1 sampled as in training too.
+and four times each, sampled as in training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import Table, save, with_interval
+from playing import Place, Play
 from study import Rows, Study, table
 
 from pixelis_agent.demo import trained_types
@@ -32,10 +35,11 @@ ARMS = {
 }
 
 TOOLS = ("--tools", "oracle")
-PLAYS = {
-    "level 1": ("--level", "1"),
-    "level 1, sampled": ("--level", "1", "--temperature", "1"),
-    "level 2": ("--level", "2"),
+PLAYS: dict[str, dict[str, Any]] = {
+    "level 1": {"level": 1},
+    "level 1, sampled": {"level": 1, "temperature": 1.0, "samples": 4},
+    "level 2": {"level": 2},
+    "level 2, sampled": {"level": 2, "temperature": 1.0, "samples": 4},
 }
 
 AUDIT = "audit"
@@ -63,26 +67,21 @@ def main() -> int:
     parser.add_argument("--audited", type=int, default=30, help="held-out episodes audited a run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
-    types, one = ["--types", *args.types], ["--workers", "1", "--seed", "3"]
+    types = ["--types", *args.types]
     train = ["ccrft", "--iterations", str(args.iterations), "--workers", "1", *types]
     train += ["--learning-rate", "1e-3", "--max-steps", "8", "--redraws", "0"]
     train += ["--batch", "64", "--micro-batch", "8", *TOOLS]
-    play = ["eval", "--episodes", str(args.episodes), "--batch", "48", *one, *types, *TOOLS]
-    plays = {name: [*play, *words] for name, words in PLAYS.items()}
-    plays[AUDIT] = ["audit", "--episodes", str(args.audited), *one, *types, *TOOLS]
-    plays = {name: words for name, words in plays.items() if name in args.plays}
-    study = Study(args.runs, args.model, train, plays, args.seeds, args.jobs)
+    plays = {name: play(args, **how) for name, how in PLAYS.items() if name in args.plays}
+    study = Study(args.runs, args.model, train, args.seeds, args.jobs)
     arms = {name: ARMS[name] for name in args.arms}
-    results = study.results(arms)
-    played = [name for name in PLAYS if name in plays]
-    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in played]
+    trained = study.trained(arms)
+    results = study.played(trained, plays)
+    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in plays]
     if "SFT" in arms:
-        tables.append(gains({name: results[name] for name in played}))
-    if AUDIT in plays:
-        audits = {
-            arm: {seed: row["all"]["all"] for seed, row in own.items()}
-            for arm, own in results[AUDIT].items()
-        }
+        tables.append(gains(results))
+    if AUDIT in args.plays:
+        words = ["--episodes", str(args.audited), "--workers", "1", "--seed", "3", *types, *TOOLS]
+        audits = audited(study, trained, words)
         measure = {"causal_rapr": "causal RaPR"}
         tables.append(table("Causal RaPR on unseen rooms", audits, measure))
     paths = {
@@ -94,6 +93,29 @@ def main() -> int:
     raw = {"results": results, "divergence": paths}
     save("ccrft_ablation", list(range(args.seeds)), tables, raw)
     return 0
+
+
+def play(args: argparse.Namespace, level: int, temperature: float = 0.0, samples: int = 1) -> Play:
+    """Held-out rooms of a level."""
+    return Play(Place(tuple(args.types), args.episodes, level), temperature, samples)
+
+
+def audited(
+    study: Study, trained: Mapping[tuple[str, int], tuple[Path, str]], words: list[str]
+) -> Rows:
+    """What causal audits say of all operations and all changes together."""
+
+    def audit(cell: tuple[str, int]) -> dict[str, Any]:
+        out, policy = trained[cell]
+        said = out.with_name(f"{out.name}-audit.json")
+        if not said.exists():
+            said.write_bytes(study.pixelis(["audit", "--policy", policy, *words, "--json"], out))
+        return dict(json.loads(said.read_text())["all"]["all"])
+
+    rows: Rows = {}
+    for (arm, seed), row in zip(trained, study.at_once(audit, trained), strict=True):
+        rows.setdefault(arm, {})[seed] = row
+    return rows
 
 
 def gains(plays: Mapping[str, Rows]) -> Table:

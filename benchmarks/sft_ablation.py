@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from common import save
+from playing import Place, Play
 from study import Study, table
 
 from pixelis_agent.demo import trained_types
@@ -46,10 +47,9 @@ def main() -> int:
     args = parser.parse_args()
     train = ["sft", "--epochs", str(args.epochs), "--optimizer", "muon"]
     train += ["--data", *map(str, args.data)]
-    play = ["eval", "--seed", "3", "--episodes", str(args.episodes), "--workers", "1"]
-    play += ["--types", *args.types]
-    study = Study(args.runs, args.model, train, {"unseen": play}, args.seeds, args.jobs)
-    rows = study.results(ARMS)["unseen"]
+    play = Play(Place(tuple(args.types), args.episodes, tools=None))
+    study = Study(args.runs, args.model, train, args.seeds, args.jobs)
+    rows = study.results(ARMS, {"unseen": play})["unseen"]
     title = f"Fine-tuning ablation: {args.seeds} seeds, {args.episodes} unseen tasks each"
     raw = {
         arm: {s: {key: row[key] for key in (*MEASURES, "per_type", "n")} for s, row in own.items()}

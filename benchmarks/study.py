@@ -1,4 +1,4 @@
-"""Arms by seeds: each is trained, then played; what is finished is only read again."""
+"""Arms by seeds: each is trained, then all play; what is finished is only read again."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from common import Table, with_interval
+from playing import Place, Play, play_all
 
 from pixelis_agent.tally import as_text
 
+Name = TypeVar("Name")
 Rows = dict[str, dict[int, dict[str, Any]]]
 """The result of every arm and seed."""
 
@@ -28,76 +31,130 @@ class Study:
         runs: Folder of the runs; a benchmark that was stopped goes on where it was.
         model: What they start from.
         train: Words after `pixelis`, for all arms.
-        plays: Words after `pixelis` of each way to play the result, by name.
         seeds: How many.
-        jobs: Runs at once.
+        jobs: Processes at once.
     """
 
     runs: Path
     model: str
     train: Sequence[str]
-    plays: Mapping[str, Sequence[str]]
     seeds: int
     jobs: int
 
-    def on(self, runs: Path, train: Sequence[str], plays: Mapping[str, Sequence[str]]) -> Study:
-        """The same with other folders and plays, and more words for training."""
-        return replace(self, runs=runs, train=[*self.train, *train], plays=plays)
+    def on(self, runs: Path, train: Sequence[str]) -> Study:
+        """The same with another folder, and more words for training."""
+        return replace(self, runs=runs, train=[*self.train, *train])
 
-    def results(self, arms: Mapping[str, Sequence[str] | None]) -> dict[str, Rows]:
+    def results(
+        self, arms: Mapping[str, Sequence[str] | None], plays: Mapping[str, Play]
+    ) -> dict[str, Rows]:
         """Trains and plays.
 
         Args:
             arms: Words that each adds to the training command; None: it is not trained.
+            plays: Ways to play the result, by name.
 
         Returns:
-            What `plays` gave, by its name.
+            What each of `plays` gave, by its name.
         """
-        self.runs.mkdir(parents=True, exist_ok=True)
-        # Not trained, it is the same for every seed.
+        return self.played(self.trained(arms), plays)
+
+    def trained(
+        self, arms: Mapping[str, Sequence[str] | None]
+    ) -> dict[tuple[str, int], tuple[Path, str]]:
+        """Trains.
+
+        Returns:
+            By arm and seed where the result lies, or would lie, and the policy. What is not
+            trained is the same for every seed, and there once.
+        """
         cells = [(a, s) for s in range(self.seeds) for a in arms if arms[a] is not None or s == 0]
-        with ThreadPoolExecutor(self.jobs) as pool:
-            rows = list(pool.map(lambda cell: self._cell(*cell, arms[cell[0]]), cells))
-        return {
-            play: {
-                arm: {s: r[play] for (a, s), r in zip(cells, rows, strict=True) if a == arm}
-                for arm in arms
-            }
-            for play in self.plays
-        }
+
+        def train(cell: tuple[str, int]) -> tuple[Path, str]:
+            arm, seed = cell
+            words, out = arms[arm], self.folder(arm, seed)
+            if words is None:
+                return out, self.model
+            return out, self.train_one(out, self.model, ["--seed", str(seed), *words])
+
+        return dict(zip(cells, self.at_once(train, cells), strict=True))
+
+    def train_one(self, out: Path, model: str, words: Sequence[str]) -> str:
+        """A run from a model into a folder; its name as a policy."""
+        self.pixelis([*self.train, "--model", model, *words, "--out", str(out)], out)
+        return str(out)
+
+    def played(
+        self, trained: Mapping[tuple[str, int], tuple[Path, str]], plays: Mapping[str, Play]
+    ) -> dict[str, Rows]:
+        """Plays what was trained; see `results`."""
+        players = {cell: Player(*found, plays) for cell, found in trained.items()}
+        return by_play(play_once(players, self.jobs))
 
     def folder(self, arm: str, seed: int) -> Path:
         """Where an arm is trained with a seed."""
         return self.runs / f"{arm.replace(' ', '-')}-{seed}"
 
-    def run(self, out: Path, model: str, words: Sequence[str] | None) -> dict[str, Any]:
-        """Trains, unless there are no words for it, then plays.
+    def at_once(self, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Does the same with each item, as many at once as there are jobs."""
+        with ThreadPoolExecutor(self.jobs) as pool:
+            return list(pool.map(work, items))
 
-        Args:
-            out: The run's folder; the plays' results lie beside it.
-            model: What it starts from.
-            words: What to add to the training command.
+    def pixelis(self, words: Sequence[str], out: Path) -> bytes:
+        """Runs a subcommand, with a log beside `out`; returns the last line that it printed."""
+        command = [sys.executable, "-m", "pixelis_agent.cli", *words]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.with_name(f"{out.name}.log").open("a") as log:
+            done = subprocess.run(
+                command, check=True, env=environment, stderr=log, stdout=subprocess.PIPE
+            )
+        return done.stdout.rstrip().rsplit(b"\n", 1)[-1] + b"\n"
 
-        Returns:
-            What each of `plays` gave.
-        """
-        policy = model
-        with out.with_suffix(".log").open("a") as log:
-            if words is not None:
-                policy = str(out)
-                _pixelis([*self.train, "--model", model, *words, "--out", policy], log)
-            said = {}
-            for name, play in self.plays.items():
-                result = out.with_name(f"{out.name}-{name.replace(' ', '-')}.json")
-                if not result.exists():
-                    line = _pixelis([*play, "--policy", policy, "--json"], log)
-                    result.write_bytes(line)
-                said[name] = json.loads(result.read_text())
-        return said
 
-    def _cell(self, arm: str, seed: int, extra: Sequence[str] | None) -> dict[str, Any]:
-        words = None if extra is None else ["--seed", str(seed), *extra]
-        return self.run(self.folder(arm, seed), self.model, words)
+@dataclass(frozen=True)
+class Player:
+    """A policy that plays: where its results are kept, what it is called, and its plays by name."""
+
+    out: Path
+    policy: str
+    plays: Mapping[str, Play]
+
+    def result(self, play: str) -> Path:
+        """Where what one of its plays gave is kept."""
+        return self.out.with_name(f"{self.out.name}-{play.replace(' ', '-')}.json")
+
+
+def play_once(players: Mapping[Name, Player], jobs: int) -> dict[Name, dict[str, dict[str, Any]]]:
+    """What players come to in each of their plays; a process for each place that is played.
+
+    Args:
+        players: Who plays, by any names.
+        jobs: Processes at once.
+    """
+    missing: dict[Place, dict[Path, tuple[str, Play]]] = {}
+    for player in players.values():
+        for name, play in player.plays.items():
+            if not player.result(name).exists():
+                missing.setdefault(play.place, {})[player.result(name)] = player.policy, play
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        for found in pool.map(play_all, missing.values()):
+            for file, row in found.items():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps(row))
+    return {
+        who: {name: json.loads(player.result(name).read_text()) for name in player.plays}
+        for who, player in players.items()
+    }
+
+
+def by_play(found: Mapping[tuple[str, int], Mapping[str, dict[str, Any]]]) -> dict[str, Rows]:
+    """What arms and seeds came to in each play, by its name."""
+    rows: dict[str, Rows] = {}
+    for (arm, seed), plays in found.items():
+        for name, row in plays.items():
+            rows.setdefault(name, {}).setdefault(arm, {})[seed] = row
+    return rows
 
 
 def cell(rows: Mapping[int, Mapping[str, Any]], key: str) -> str:
@@ -120,11 +177,3 @@ def table(title: str, rows: Rows, measures: Mapping[str, str]) -> Table:
     made = Table(title, ["arm", *measures.values()])
     made.rows = [[arm, *(cell(rows[arm], key) for key in measures)] for arm in rows]
     return made
-
-
-def _pixelis(words: Sequence[str], log: Any) -> bytes:
-    """Runs a subcommand; returns the last line that it printed."""
-    command = [sys.executable, "-m", "pixelis_agent.cli", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=True, env=environment, stderr=log, stdout=subprocess.PIPE)
-    return done.stdout.rstrip().rsplit(b"\n", 1)[-1] + b"\n"

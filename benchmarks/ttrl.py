@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import Table, save, with_interval
-from study import Rows, Study, table
+from playing import Place, Play
+from study import Player, Rows, Study, by_play, play_once, table
 
 from pixelis_agent.demo import trained_types
 from pixelis_agent.log import read_metrics
@@ -45,7 +45,6 @@ MEASURES = {
     "invalid_rate": "invalid calls",
 }
 GUARD = "unshifted"
-SAMPLED = ("--temperature", "1")
 SEED = 3  # of what is held out
 
 
@@ -69,7 +68,7 @@ def main() -> int:
     train += ["--learning-rate", str(args.learning_rate), "--tools", "oracle", "--workers", "1"]
     train += ["--max-steps", "8", "--batch", "64", "--micro-batch", "8", "--minibatches", "2"]
     train += ["--types", *args.types]
-    study = Study(args.runs, args.model, train, {}, args.seeds, args.jobs)
+    study = Study(args.runs, args.model, train, args.seeds, args.jobs)
     if args.sequence:
         name, (tables, raw) = "ttrl_sequence", sequence(study, args)
     else:
@@ -78,24 +77,26 @@ def main() -> int:
     return 0
 
 
-def plays(args: argparse.Namespace, places: Sequence[str]) -> dict[str, list[str]]:
-    """Held-out rooms of each shift, greedily and sampled."""
-    found = {}
-    for place in places:
-        words = ["eval", "--seed", str(SEED), "--episodes", str(args.episodes), "--workers", "1"]
-        words += ["--batch", "48", "--tools", "oracle", "--types", *args.types]
-        words += [] if place == GUARD else ["--shift", place]
-        found |= {place: words, f"{place}, sampled": [*words, *SAMPLED]}
-    return found
+def plays(args: argparse.Namespace, shift: str) -> dict[str, Play]:
+    """Held-out rooms of a shift, greedily and sampled."""
+    looks = "none" if shift == GUARD else shift
+    place = Place(tuple(args.types), args.episodes, shift=looks, seed=SEED)
+    return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0, 4)}
 
 
 def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """Each arm adapted to each shift."""
     arms = {name: ARMS[name] for name in args.arms}
+    studies = {shift: common.on(args.runs / shift, ["--shift", shift]) for shift in args.shifts}
+    players = {
+        (shift, arm, seed): Player(*found, plays(args, shift) | plays(args, GUARD))
+        for shift, study in studies.items()
+        for (arm, seed), found in study.trained(arms).items()
+    }
+    played = play_once(players, args.jobs)
     tables, raw = [overlap(args)], {}
-    for shift in args.shifts:
-        study = common.on(args.runs / shift, ["--shift", shift], plays(args, [shift, GUARD]))
-        results = study.results(arms)
+    for shift, study in studies.items():
+        results = by_play({(arm, s): row for (of, arm, s), row in played.items() if of == shift})
         for play in (shift, f"{shift}, sampled"):
             title = f"Adapted to {shift}: held-out rooms with it"
             tables.append(table(title + play.removeprefix(shift), results[play], MEASURES))
@@ -114,33 +115,36 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
 
 def sequence(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """One agent adapted to shift after shift: what it gains, and what it keeps."""
-    places = list(dict.fromkeys(args.sequence))
-    study = common.on(args.runs / "sequence", [], plays(args, [*places, GUARD]))
-    study.runs.mkdir(parents=True, exist_ok=True)
+    places = [*dict.fromkeys(args.sequence), GUARD]
+    study = common.on(args.runs / "sequence", [])
+    everywhere = {name: play for place in places for name, play in plays(args, place).items()}
     stages = ["start", *(f"{k + 1}. {shift}" for k, shift in enumerate(args.sequence))]
 
-    def life(seed: int) -> list[dict[str, Any]]:
-        model, lived = args.model, [study.run(study.runs / "start", args.model, None)]
+    def life(seed: int) -> list[Player]:
+        lived = [Player(study.runs / "start", args.model, everywhere)]
         for number, shift in enumerate(args.sequence):
             out = study.runs / f"{number}-{shift}-{seed}"
             # A stream of its own for each stage: no query comes again.
             stream = str(seed * len(args.sequence) + number)
-            lived.append(study.run(out, model, ["--seed", stream, "--shift", shift]))
-            model = str(out)
+            words = ["--seed", stream, "--shift", shift]
+            policy = study.train_one(out, lived[-1].policy, words)
+            lived.append(Player(out, policy, everywhere))
         return lived
 
-    first = life(0)  # alone: all begin with the start's plays
-    with ThreadPoolExecutor(study.jobs) as pool:
-        lives = [first, *pool.map(life, range(1, args.seeds))]
+    lives = study.at_once(life, range(args.seeds))
+    named = {(seed, k): one for seed, lived in enumerate(lives) for k, one in enumerate(lived)}
+    played = play_once(named, study.jobs)
     made = []
     for kind in ("", ", sampled"):
-        heads = [place + kind for place in (*places, GUARD)]
+        heads = [place + kind for place in places]
         own = Table(f"Adapted to one after another{kind}: score", ["after", *heads])
         for k, stage in enumerate(stages):
-            scores = [[lived[k][head]["score"] for lived in lives] for head in heads]
+            rows = [played[seed, k] for seed in range(args.seeds)]
+            scores = [[row[head]["score"] for row in rows] for head in heads]
             own.rows.append([stage, *map(with_interval, scores)])
         made.append(own)
-    return made, {"stages": stages, "lives": lives}
+    kept = [[played[seed, k] for k in range(len(stages))] for seed in range(args.seeds)]
+    return made, {"stages": stages, "lives": kept}
 
 
 def overlap(args: argparse.Namespace) -> Table:

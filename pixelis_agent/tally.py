@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +29,14 @@ class Summary:
     Attributes:
         n: Episodes.
         score: Mean over the episodes whose answer is known, 0..1.
-        score_ci95: Its 95 % bootstrap interval over episodes.
+        score_ci95: Its 95 % bootstrap interval over tasks.
         solved: Share of them that score `SOLVED` or more.
         op_accuracy: How much of the oracle's chain of operations an episode went through in order
             (`chain_match`; the better of the oracle that sees everything and the one that saw the
             overview only), mean over episodes whose chain has any.
         argument_iou: IoU of the boxes of valid `segment` calls with the target that each fits
             best, mean over calls; 0 for a frame in which no target is in view.
-        argument_iou_ci95: Its 95 % bootstrap interval over episodes.
+        argument_iou_ci95: Its 95 % bootstrap interval over tasks.
         zoom_iou: The same of `zoom` calls, whose boxes are wider on purpose.
         point_accuracy: Share of the points of valid `segment` calls inside a target's box.
         in_view: Share of calls with a box or point whose frame has a target in view.
@@ -147,10 +148,11 @@ class Tally:
         if not rows:
             raise ValueError("no episode was played")
         scores = [row.score for row in rows if row.score is not None]
-        score, score_ci95 = _with_interval(scores, [1] * len(scores))
-        boxes = [_scores(row, "segment", "box") for row in rows]
+        score, score_ci95 = _with_interval(
+            rows, lambda row: [] if row.score is None else [row.score]
+        )
         argument_iou, argument_iou_ci95 = _with_interval(
-            [sum(values) for values in boxes], [len(values) for values in boxes]
+            rows, lambda row: _scores(row, "segment", "box")
         )
         process = self._process.compute()
         return Summary(
@@ -187,12 +189,16 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _with_interval(
-    sums: Sequence[float], counts: Sequence[int]
+    rows: Sequence[Row], values: Callable[[Row], Sequence[float]]
 ) -> tuple[float | None, Interval | None]:
-    """A mean of groups and its interval."""
-    if not sum(counts):
+    """The mean of what episodes have, and its interval; those on one task hang together."""
+    by_task = defaultdict[int, list[float]](list)
+    for row in rows:
+        by_task[row.index] += values(row)
+    found = list(by_task.values())
+    if not any(found):
         return None, None
-    mean, low, high = ratio_interval(sums, counts)
+    mean, low, high = ratio_interval(list(map(sum, found)), list(map(len, found)))
     return mean, (low, high)
 
 
