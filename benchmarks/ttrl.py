@@ -58,10 +58,10 @@ def main() -> int:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--runs", type=Path, default=Path("runs/ttrl"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=40)
+    parser.add_argument("--updates", type=int, default=24)
     parser.add_argument("--queries", type=int, default=8, help="an update")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--episodes", type=int, default=300, help="held-out tasks a run and play")
+    parser.add_argument("--episodes", type=int, default=160, help="held-out tasks a run and play")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
     train = ["ttrl", "--updates", str(args.updates), "--queries", str(args.queries)]
@@ -81,7 +81,7 @@ def plays(args: argparse.Namespace, shift: str) -> dict[str, Play]:
     """Held-out rooms of a shift, greedily and sampled."""
     looks = "none" if shift == GUARD else shift
     place = Place(tuple(args.types), args.episodes, shift=looks, seed=SEED)
-    return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0, 4)}
+    return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0, 2)}
 
 
 def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:

@@ -229,7 +229,7 @@ class TTRLConfig:
         repeats: How often the same question about the same medium is learned from, at the most.
         least_margin: A vote that is won by less is not learned from, 0..1; 0 = all are.
         behaviour: Weight of the likeness to the exemplar, beside 1 for agreement with the vote.
-        efficiency: Weight of short and valid chains.
+        efficiency: Weight of what long chains and steps that could not be carried out cost.
         decay: Share of the moving average that an update leaves, 0..1.
         anchor: Hold the policy near its average; False leaves the divergence free (for
             comparisons).
@@ -282,7 +282,7 @@ class TTRLConfig:
     repeats: int = 1
     least_margin: float = 0.2
     behaviour: float = 0.3
-    efficiency: float = 0.1
+    efficiency: float = 0.3
     decay: float = 0.99
     anchor: bool = True
     corridor: Corridor = field(default_factory=Corridor)

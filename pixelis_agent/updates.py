@@ -28,6 +28,10 @@ from pixelis_agent.rollout import Rollout
 from pixelis_agent.training import LastGood
 
 Tensor = torch.Tensor
+DUAL_CLIP = 3.0
+"""How often a token that is to become rarer counts at the most. A step can make a token that hardly
+ever comes ten thousand times likelier; where it was bad, it alone would make the next step."""
+
 Shares = list[list[list[int]]]
 """Which episodes make each optimizer step, in micro-batches."""
 
@@ -227,6 +231,7 @@ def update(
                 gained[written],
                 clip_low=settings.clip_low,
                 clip_high=settings.clip_high,
+                dual_clip=DUAL_CLIP,
                 weights=importance_weights(own, batch.log_probs[written]),
                 total=total,
             )

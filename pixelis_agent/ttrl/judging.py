@@ -107,10 +107,8 @@ def judge(
 def advantage(judged: Judged, config: TTRLConfig) -> Tensor:
     """The advantage of every step of every rollout on a query, float32 (E, S).
 
-    A rollout is paid 1 for agreeing with its vote, `config.behaviour` times its likeness to the
-    exemplar where it agrees, and for a short and valid chain; each is normalised, and the sum
-    scaled by the vote's confidence. By "majority" it is paid for agreement alone, by "entropy" for
-    its own mean log-probability.
+    See `gains_of`. By "majority" a rollout is paid for agreement alone, by "entropy" for its own
+    mean log-probability, both normalised in their group.
     """
     ballots, chosen = judged.ballots, judged.chosen
     group = torch.zeros(len(ballots), dtype=torch.long)
@@ -125,10 +123,33 @@ def advantage(judged: Judged, config: TTRLConfig) -> Tensor:
     model = ballots[chosen].behaviour
     alike = torch.tensor([similarity(ballot.behaviour, model) for ballot in ballots])
     costs = pad_steps([efficiency(one.steps, RewardConfig()) for one in judged.finished])
-    paid = {"agree": agree, "behaviour": agree * alike, "efficiency": costs}
-    weights = {"agree": 1.0, "behaviour": config.behaviour, "efficiency": config.efficiency}
-    relative = {name: normalised(reward, group) for name, reward in paid.items()}
-    return advantages(relative, weights, lengths) * judged.outcome.confidence
+    return gains_of(agree, alike, costs, judged.outcome.confidence, config)
+
+
+def gains_of(
+    agree: Tensor, alike: Tensor, costs: Tensor, confidence: float, config: TTRLConfig
+) -> Tensor:
+    """What the steps of rollouts on one query gain by its vote, float32 (E, S).
+
+    A rollout is paid 1 for agreeing with the vote and `config.behaviour` times its likeness to the
+    exemplar where it agrees, a step pays its own cost, times `config.efficiency`; each less what
+    the group has on average. All counts as much as the vote is sure.
+
+    Not divided by the group's deviation, as GRPO does it: where nearly all agree, it would blow up
+    small differences in behaviour to as much as right and wrong, and most by the surest votes.
+
+    Args:
+        agree: float32 (E,), 1 for those who agree, else 0.
+        alike: float32 (E,), likeness to the exemplar, 0..1.
+        costs: float32 (E, S), <= 0, of `rewards.efficiency`; NaN where there was no step.
+        confidence: Of the vote, 0..1.
+        config: Of the run.
+    """
+    paid = agree * (1 + config.behaviour * alike)
+    # Costs without their mean would only ever push away, and nothing says where to.
+    saved = costs - costs.nanmean()
+    steps = (paid - paid.mean())[:, None] + config.efficiency * saved
+    return confidence * steps.nan_to_num(0.0)
 
 
 def entry_of(judged: Judged, place: int, config: TTRLConfig) -> Entry:

@@ -22,6 +22,7 @@ from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.exams import EXAMS, loss_of
+from pixelis_agent.ttrl.judging import gains_of
 from pixelis_agent.ttrl.ledger import config_of
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
@@ -44,6 +45,43 @@ SMALL = TTRLConfig(
 )
 TIMES = {"seconds"}
 scores = st.lists(st.floats(0, 1), min_size=5, max_size=5)
+
+
+@given(
+    agree=st.lists(st.booleans(), min_size=2, max_size=8),
+    data=st.data(),
+    confidence=st.floats(0, 1),
+)
+def test_gains_are_what_the_vote_says(
+    agree: list[bool], data: st.DataObject, confidence: float
+) -> None:
+    """They cancel in a group, winners are above losers, and small differences stay small."""
+    n = len(agree)
+    shares = st.floats(0, 1, width=32)
+    alike = torch.tensor(data.draw(st.lists(shares, min_size=n, max_size=n)))
+    lengths = data.draw(st.lists(st.integers(1, 4), min_size=n, max_size=n))
+    there = torch.arange(4) < torch.tensor(lengths)[:, None]
+    free = torch.where(there, 0.0, float("nan"))
+    voted = torch.tensor(agree, dtype=torch.float32)
+    gains = gains_of(voted, alike, free, confidence, SMALL)
+    assert (gains[~there] == 0).all()
+    assert torch.allclose(gains[:, 0].sum(), torch.tensor(0.0), atol=1e-5)
+    assert (gains.masked_select(there) - gains[:, :1].expand(n, 4).masked_select(there) == 0).all()
+    if any(agree) and not all(agree):
+        assert gains[voted == 1, 0].min() >= gains[voted == 0, 0].max()
+    if all(agree):
+        spread = float(alike.max() - alike.min())
+        assert float(gains.abs().max()) <= confidence * SMALL.behaviour * spread + 1e-6
+    drawn = data.draw(st.lists(st.sampled_from([0.0, -0.25, -1.0]), min_size=4 * n, max_size=4 * n))
+    costs = torch.where(there, torch.tensor(drawn).view(n, 4), float("nan"))
+    paid = gains_of(voted, alike, costs, confidence, SMALL)
+    changes, own = (paid - gains)[there], costs[there]
+    assert torch.allclose(changes.sum(), torch.tensor(0.0), atol=1e-5)
+    assert changes[own.argmax()] >= changes.max() - 1e-6
+    assert changes[own.argmin()] <= changes.min() + 1e-6
+    order = torch.tensor(data.draw(st.permutations(range(n))))
+    turned = gains_of(voted[order], alike[order], costs[order], confidence, SMALL)
+    assert torch.allclose(turned, paid[order], atol=1e-6)
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
