@@ -65,19 +65,22 @@ class Study:
         """Trains.
 
         Returns:
-            By arm and seed where the result lies, or would lie, and the policy. What is not
-            trained is the same for every seed, and there once.
+            By arm and seed where the result lies, or would lie, and the policy.
         """
-        cells = [(a, s) for s in range(self.seeds) for a in arms if arms[a] is not None or s == 0]
+        cells = self.cells(arms)
+        found = self.at_once(lambda cell: self.train_cell(*cell, arms[cell[0]]), cells)
+        return dict(zip(cells, found, strict=True))
 
-        def train(cell: tuple[str, int]) -> tuple[Path, str]:
-            arm, seed = cell
-            words, out = arms[arm], self.folder(arm, seed)
-            if words is None:
-                return out, self.model
-            return out, self.train_one(out, self.model, ["--seed", str(seed), *words])
+    def cells(self, arms: Mapping[str, Sequence[str] | None]) -> list[tuple[str, int]]:
+        """Every arm with every seed; what is not trained is the same for all."""
+        return [(a, s) for s in range(self.seeds) for a in arms if arms[a] is not None or s == 0]
 
-        return dict(zip(cells, self.at_once(train, cells), strict=True))
+    def train_cell(self, arm: str, seed: int, words: Sequence[str] | None) -> tuple[Path, str]:
+        """Trains an arm with a seed; see `trained`."""
+        out = self.folder(arm, seed)
+        if words is None:
+            return out, self.model
+        return out, self.train_one(out, self.model, ["--seed", str(seed), *words])
 
     def train_one(self, out: Path, model: str, words: Sequence[str]) -> str:
         """A run from a model into a folder; its name as a policy."""

@@ -88,11 +88,13 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
     """Each arm adapted to each shift."""
     arms = {name: ARMS[name] for name in args.arms}
     studies = {shift: common.on(args.runs / shift, ["--shift", shift]) for shift in args.shifts}
-    players = {
-        (shift, arm, seed): Player(*found, plays(args, shift) | plays(args, GUARD))
-        for shift, study in studies.items()
-        for (arm, seed), found in study.trained(arms).items()
-    }
+    cells = [(shift, *cell) for cell in common.cells(arms) for shift in studies]
+
+    def player(shift: str, arm: str, seed: int) -> Player:
+        found = studies[shift].train_cell(arm, seed, arms[arm])
+        return Player(*found, plays(args, shift) | plays(args, GUARD))
+
+    players = dict(zip(cells, common.at_once(lambda cell: player(*cell), cells), strict=True))
     played = play_once(players, args.jobs)
     tables, raw = [overlap(args)], {}
     for shift, study in studies.items():
