@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Table, save, with_interval
+from common import Table, over_seeds, save
 from playing import Place, Play
 from study import Rows, Study, table
 
@@ -126,7 +126,7 @@ def gains(plays: Mapping[str, Rows]) -> Table:
         for arm, own in rows.items():
             if arm != "SFT":
                 shares = [row["score"] / start["score"] - 1 for row in own.values()]
-                made.rows.append([play, arm, with_interval(shares)])
+                made.rows.append([play, arm, over_seeds(shares)])
     return made
 
 
@@ -141,9 +141,9 @@ def divergence(paths: dict[str, list[list[float]]]) -> Table:
         there = [path[k:] for path, k in zip(runs, firsts, strict=True) if k is not None]
         shares = [float(np.mean([0.1 <= kl <= 0.2 for kl in path])) for path in there]
         never = len(runs) - len(there)
-        said = f"{never} of {len(runs)} never there" if never else with_interval(shares, 2)
+        said = f"{never} of {len(runs)} never there" if never else over_seeds(shares, 2)
         ends = [float(np.mean(path[-10:])) for path in runs]
-        made.rows.append([arm, with_interval(list(map(max, runs))), with_interval(ends), said])
+        made.rows.append([arm, over_seeds(list(map(max, runs))), over_seeds(ends), said])
     return made
 
 

@@ -84,6 +84,20 @@ def with_interval(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def over_seeds(values: Sequence[float], digits: int = 3) -> str:
+    """`mean [low, high]` by Student's t: a bootstrap of a few runs would be too narrow.
+
+    A single value has no interval.
+    """
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    from scipy.stats import t
+
+    reach = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return f"{mean:.{digits}f} [{mean - reach:.{digits}f}, {mean + reach:.{digits}f}]"
+
+
 def median_range(values: Sequence[float], digits: int = 0) -> str:
     """`median (lowest-highest)`."""
     middle = f"{np.median(values):,.{digits}f}"

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common import Table, with_interval
+from common import Table, over_seeds
 from playing import Place, Play, play_all
 
 from pixelis_agent.tally import as_text
@@ -166,7 +166,7 @@ def cell(rows: Mapping[int, Mapping[str, Any]], key: str) -> str:
     if len(values) == 1:
         (row,) = rows.values()
         return as_text(row[key], row.get(f"{key}_ci95"))
-    return with_interval(values)
+    return over_seeds(values)
 
 
 def table(title: str, rows: Rows, measures: Mapping[str, str]) -> Table:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Table, save, with_interval
+from common import Table, over_seeds, save
 from playing import Place, Play
 from study import Player, Rows, Study, by_play, play_once, table
 
@@ -96,22 +96,31 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
 
     players = dict(zip(cells, common.at_once(lambda cell: player(*cell), cells), strict=True))
     played = play_once(players, args.jobs)
+    results = {
+        of: by_play({(arm, s): row for (shift, arm, s), row in played.items() if shift == of})
+        for of in studies
+    }
     tables, raw = [overlap(args)], {}
+    if "frozen" in arms:
+        for kind in ("", ", sampled"):
+            pairs = [(own[shift + kind], own[GUARD + kind]) for shift, own in results.items()]
+            if len(pairs) > 1:
+                title = f"Change by adapting, mean of {len(pairs)} shifts{kind}"
+                tables.append(change(title, pairs))
+            for shift, pair in zip(studies, pairs, strict=True):
+                tables.append(change(f"Change by adapting to {shift}{kind}", [pair]))
     for shift, study in studies.items():
-        results = by_play({(arm, s): row for (of, arm, s), row in played.items() if of == shift})
         for play in (shift, f"{shift}, sampled"):
             title = f"Adapted to {shift}: held-out rooms with it"
-            tables.append(table(title + play.removeprefix(shift), results[play], MEASURES))
-        for kind in ("", ", sampled"):
-            title = f"Adapted to {shift}: change of the score{kind}"
-            tables.append(change(title, results[shift + kind], results[GUARD + kind]))
+            rows = results[shift][play]
+            tables.append(table(title + play.removeprefix(shift), rows, MEASURES))
         streams = {
             arm: [read_metrics(study.folder(arm, s) / "metrics.jsonl") for s in range(args.seeds)]
             for arm, words in arms.items()
             if words is not None
         }
         tables.append(stream_table(f"The stream of {shift}", streams))
-        raw[shift] = {"plays": results, "streams": streams}
+        raw[shift] = {"plays": results[shift], "streams": streams}
     return tables, raw
 
 
@@ -143,7 +152,7 @@ def sequence(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict
         for k, stage in enumerate(stages):
             rows = [played[seed, k] for seed in range(args.seeds)]
             scores = [[row[head]["score"] for row in rows] for head in heads]
-            own.rows.append([stage, *map(with_interval, scores)])
+            own.rows.append([stage, *map(over_seeds, scores)])
         made.append(own)
     kept = [[played[seed, k] for k in range(len(stages))] for seed in range(args.seeds)]
     return made, {"stages": stages, "lives": kept}
@@ -166,19 +175,38 @@ def overlap(args: argparse.Namespace) -> Table:
     return made
 
 
-def change(title: str, shifted: Rows, unshifted: Rows) -> Table:
-    """What each arm gained under its shift and lost without, against the frozen agent."""
-    made = Table(title, ["arm", "gain with the shift", "relative", "change without the shift"])
-    if "frozen" not in shifted:
-        return made
+def changes(arm: str, seed: int, shifted: Rows, unshifted: Rows) -> dict[str, float]:
+    """What a run changed against the frozen agent."""
     (start,), (guard,) = (rows["frozen"].values() for rows in (shifted, unshifted))
-    for arm, rows in shifted.items():
+    end = shifted[arm][seed]
+    gain = end["score"] - start["score"]
+    return {
+        "gain with the shift": gain,
+        "relative": gain / start["score"],
+        "change without the shift": unshifted[arm][seed]["score"] - guard["score"],
+        "operations": end["chain_length"] - start["chain_length"],
+        "invalid calls": end["invalid_rate"] - start["invalid_rate"],
+    }
+
+
+def change(title: str, of_shifts: Sequence[tuple[Rows, Rows]]) -> Table:
+    """What each arm gained under shifts and lost without, against the frozen agent.
+
+    Args:
+        title: Of the table.
+        of_shifts: Of each shift the results with it and without. Runs on several shifts with one
+            seed are averaged first.
+    """
+    made = Table(title, ["arm"])
+    shifted, _ = of_shifts[0]
+    for arm in shifted:
         if arm == "frozen":
             continue
-        gains = [row["score"] - start["score"] for row in rows.values()]
-        kept = [row["score"] - guard["score"] for row in unshifted[arm].values()]
-        relative = [gain / start["score"] for gain in gains]
-        made.rows.append([arm, *map(with_interval, (gains, relative, kept))])
+        runs = [[changes(arm, seed, *rows) for rows in of_shifts] for seed in shifted[arm]]
+        names = list(runs[0][0])
+        made.columns = ["arm", *names]
+        means = [[float(np.mean([one[name] for one in run])) for run in runs] for name in names]
+        made.rows.append([arm, *map(over_seeds, means)])
     return made
 
 
@@ -188,10 +216,10 @@ def stream_table(title: str, streams: dict[str, list[list[dict]]]) -> Table:
     for arm, runs in streams.items():
 
         def mean(key: str, runs: list[list[dict]] = runs) -> str:
-            return with_interval([float(np.mean([row[key] for row in run])) for run in runs])
+            return over_seeds([float(np.mean([row[key] for row in run])) for run in runs])
 
         inside = [float(np.mean([0.1 <= row["kl"] <= 0.2 for row in run])) for run in runs]
-        shares = with_interval(inside, 2)
+        shares = over_seeds(inside, 2)
         made.rows.append([arm, mean("score"), mean("vote_score"), mean("abstained"), shares])
     return made
 
