@@ -210,9 +210,11 @@ def main() -> None:
         page.parent.mkdir(exist_ok=True)
         page.write_text(text)
     if "--pages" not in sys.argv[1:]:
-        from pictures import draw
+        import charts
+        import pictures
 
-        draw(DOCS / "images")
+        pictures.draw(DOCS / "images")
+        charts.draw(DOCS / "images")
 
 
 if __name__ == "__main__":

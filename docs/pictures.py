@@ -1,13 +1,11 @@
-"""The pictures of README and docs, from seeds and results: made by `docs/make_docs.py`."""
+"""The pictures of README and docs, from seeds: made by `docs/make_docs.py`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
 import gymnasium as gym
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
@@ -16,7 +14,6 @@ from pixelis_env.draw import draw_strip
 from pixelis_env.env import PixelisEnv
 from pixelis_env.rooms import RoomVideo, make_scene
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 EPISODE_WIDTH = 1200
 # The task that the page of an id shows: chosen by eye, so that what is asked about can be seen.
 SHOWN = {
@@ -43,7 +40,6 @@ def draw(out: Path) -> None:
         strip = episode(made, SHOWN[env_id])
         strip.thumbnail((EPISODE_WIDTH, EPISODE_WIDTH), Image.Resampling.LANCZOS)
         strip.save(out / f"{env_id}.jpg", quality=85, optimize=True)
-    votes(out / "voting.png")
 
 
 def rooms() -> Image.Image:
@@ -66,25 +62,3 @@ def episode(env: PixelisEnv, index: int) -> Image.Image:
         env.step(action)
     calls = [env.task.question, *(step.action.op for step in env.steps[:-1])]
     return Image.fromarray(draw_strip(env.workspace, calls))
-
-
-def votes(out: Path) -> None:
-    """How error falls where fewer queries are answered, for each way to vote, over all shifts."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    tables = json.loads((RESULTS / "voting.json").read_text())["tables"]
-    table = next(t for t in tables if t["title"].startswith("Votes, all"))
-    columns = [i for i, name in enumerate(table["columns"]) if name.startswith("error at ")]
-    coverage = [float(table["columns"][i].split()[-1].rstrip("%")) / 100 for i in columns]
-    figure, axes = plt.subplots(figsize=(7, 3.6), dpi=110)
-    for row in table["rows"]:
-        if row[columns[0]] != "–":
-            axes.plot(coverage, [float(row[i]) for i in columns], marker="o", label=row[0])
-    axes.set(
-        xlabel="share of queries answered", ylabel="error", title=table["title"], ylim=(0, None)
-    )
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(out)
-    plt.close(figure)

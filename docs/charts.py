@@ -1,0 +1,98 @@
+"""The charts of the docs, from `benchmarks/results`: made by `docs/make_docs.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+FIGURE = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
+
+
+def draw(out: Path) -> None:
+    """Writes every chart whose result there is into the folder `out`."""
+    mpl.use("Agg")
+    out.mkdir(exist_ok=True)
+    for name, chart in {"voting": votes, "ttrl": adapting, "ccrft_ablation": divergence}.items():
+        file = RESULTS / f"{name}.json"
+        if file.exists():
+            figure = chart(json.loads(file.read_text()))
+            figure.savefig(out / f"{name}.png")
+
+
+def votes(result: dict[str, Any]) -> Any:
+    """How error falls where fewer queries are answered, for each way to vote, over all shifts."""
+    table = next(t for t in result["tables"] if t["title"].startswith("Votes, all"))
+    columns = [i for i, name in enumerate(table["columns"]) if name.startswith("error at ")]
+    coverage = [float(table["columns"][i].split()[-1].rstrip("%")) / 100 for i in columns]
+    figure, (axes,) = _figure(1)
+    for row in table["rows"]:
+        if row[columns[0]] != "–":
+            axes.plot(coverage, [float(row[i]) for i in columns], marker="o", label=row[0])
+    axes.set(
+        xlabel="share of queries answered", ylabel="error", title=table["title"], ylim=(0, None)
+    )
+    axes.legend(fontsize=8)
+    return figure
+
+
+def adapting(result: dict[str, Any]) -> Any:
+    """What each arm of test-time learning gained under each shift, with intervals."""
+    heads = ("gain with the shift", "change without the shift")
+    figure, axes = _figure(2)
+    of = {"greedy": "", "sampled": ", sampled"}
+    for own, (kind, ending) in zip(axes, of.items(), strict=True):
+        tables = {
+            shift: table
+            for table in result["tables"]
+            for shift in result["raw"]
+            if table["title"] == f"Change by adapting to {shift}{ending}"
+        }
+        rows = [
+            (f"{shift}, {arm}: {head.removeprefix('gain ').removeprefix('change ')}", row[k])
+            for shift, table in tables.items()
+            for arm, *row in table["rows"]
+            for k, head in enumerate(table["columns"][1:])
+            if head in heads
+        ]
+        _bars(own, [name for name, _ in rows], [text for _, text in rows])
+        own.set(title=f"change of the score, {kind}")
+    axes[1].tick_params(labelleft=False)
+    return figure
+
+
+def divergence(result: dict[str, Any]) -> Any:
+    """How far each arm of CC-RFT went from its start: the mean of its runs, and their range."""
+    figure, (axes,) = _figure(1)
+    for arm, runs in result["raw"]["divergence"].items():
+        paths = np.array([path[: min(map(len, runs))] for path in runs])
+        steps = np.arange(1, paths.shape[1] + 1)
+        axes.plot(steps, paths.mean(0), label=arm)
+        axes.fill_between(steps, paths.min(0), paths.max(0), alpha=0.25)
+    axes.axhspan(0.1, 0.2, color="gray", alpha=0.15, label="corridor")
+    axes.set(xlabel="iteration", ylabel="KL per token from the start, nats", ylim=(0, None))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _bars(axes: Any, names: Sequence[str], texts: Sequence[str]) -> None:
+    """Figures with intervals as points with bars, the first on top."""
+    for place, text in enumerate(reversed(texts)):
+        found = FIGURE.match(text)
+        mean, low, high = map(float, found.groups()) if found else [float(text)] * 3
+        axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", capsize=3)
+    axes.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
+    axes.axvline(0, color="gray", linewidth=0.8)
+
+
+def _figure(columns: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7 if columns == 1 else 10, 3.6), dpi=110, layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
