@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,11 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
     }
     tables, raw = [overlap(args)], {}
     if "frozen" in arms:
-        for kind in ("", ", sampled"):
-            pairs = [(own[shift + kind], own[GUARD + kind]) for shift, own in results.items()]
-            if len(pairs) > 1:
-                title = f"Change by adapting, mean of {len(pairs)} shifts{kind}"
-                tables.append(change(title, pairs))
-            for shift, pair in zip(studies, pairs, strict=True):
-                tables.append(change(f"Change by adapting to {shift}{kind}", [pair]))
+        for shift, own in results.items():
+            tables.append(change(f"Change by adapting to {shift}", {shift: own}))
+        if len(results) > 1:
+            title = f"Change by adapting, mean of {len(results)} shifts"
+            tables.append(change(title, results))
     for shift, study in studies.items():
         for play in (shift, f"{shift}, sampled"):
             title = f"Adapted to {shift}: held-out rooms with it"
@@ -189,24 +187,26 @@ def changes(arm: str, seed: int, shifted: Rows, unshifted: Rows) -> dict[str, fl
     }
 
 
-def change(title: str, of_shifts: Sequence[tuple[Rows, Rows]]) -> Table:
+def change(title: str, results: Mapping[str, Mapping[str, Rows]]) -> Table:
     """What each arm gained under shifts and lost without, against the frozen agent.
 
     Args:
         title: Of the table.
-        of_shifts: Of each shift the results with it and without. Runs on several shifts with one
-            seed are averaged first.
+        results: Of each shift what its plays gave. Runs on several shifts with one seed are
+            averaged first.
     """
-    made = Table(title, ["arm"])
-    shifted, _ = of_shifts[0]
-    for arm in shifted:
-        if arm == "frozen":
-            continue
-        runs = [[changes(arm, seed, *rows) for rows in of_shifts] for seed in shifted[arm]]
-        names = list(runs[0][0])
-        made.columns = ["arm", *names]
-        means = [[float(np.mean([one[name] for one in run])) for run in runs] for name in names]
-        made.rows.append([arm, *map(over_seeds, means)])
+    made = Table(title, ["arm", "play"])
+    for play, kind in (("sampled", ", sampled"), ("greedy", "")):
+        pairs = [(own[shift + kind], own[GUARD + kind]) for shift, own in results.items()]
+        shifted, _ = pairs[0]
+        for arm in shifted:
+            if arm == "frozen":
+                continue
+            runs = [[changes(arm, seed, *pair) for pair in pairs] for seed in shifted[arm]]
+            names = list(runs[0][0])
+            made.columns = ["arm", "play", *names]
+            means = [[float(np.mean([one[name] for one in run])) for run in runs] for name in names]
+            made.rows.append([arm, play, *map(over_seeds, means)])
     return made
 
 

@@ -44,25 +44,20 @@ def votes(result: dict[str, Any]) -> Any:
 
 def adapting(result: dict[str, Any]) -> Any:
     """What each arm of test-time learning gained under each shift, with intervals."""
-    heads = ("gain with the shift", "change without the shift")
+    heads = {"gain with the shift": "with it", "change without the shift": "without"}
+    tables = {table["title"]: table for table in result["tables"]}
     figure, axes = _figure(2)
-    of = {"greedy": "", "sampled": ", sampled"}
-    for own, (kind, ending) in zip(axes, of.items(), strict=True):
-        tables = {
-            shift: table
-            for table in result["tables"]
-            for shift in result["raw"]
-            if table["title"] == f"Change by adapting to {shift}{ending}"
-        }
+    for own, asked in zip(axes, ("sampled", "greedy"), strict=True):
         rows = [
-            (f"{shift}, {arm}: {head.removeprefix('gain ').removeprefix('change ')}", row[k])
-            for shift, table in tables.items()
-            for arm, *row in table["rows"]
-            for k, head in enumerate(table["columns"][1:])
-            if head in heads
+            (f"{arm}, {shift}: {heads[head]}", figures[k])
+            for shift in result["raw"]
+            if (table := tables.get(f"Change by adapting to {shift}"))
+            for arm, play, *figures in table["rows"]
+            for k, head in enumerate(table["columns"][2:])
+            if play == asked and head in heads
         ]
         _bars(own, [name for name, _ in rows], [text for _, text in rows])
-        own.set(title=f"change of the score, {kind}")
+        own.set(title=f"change of the score, {asked}")
     axes[1].tick_params(labelleft=False)
     return figure
 
