@@ -78,7 +78,10 @@ def brief() -> str:
         low, high = found["score_ci95"]
         shown.rows.append([what, f"{found['score']:.3f} [{low:.3f}, {high:.3f}]", how])
     for what, name, start, cell in BRIEF:
-        result = json.loads((RESULTS / f"{name}.json").read_text())
+        file = RESULTS / f"{name}.json"
+        if not file.exists():  # not measured yet
+            continue
+        result = json.loads(file.read_text())
         rows = [row for table in result["tables"] for row in table["rows"]]
         begins = start.split("|")
         (*_, row) = [row for row in rows if row[: len(begins)] == begins]
