@@ -91,7 +91,9 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
     cells = [(shift, *cell) for cell in common.cells(arms) for shift in studies]
 
     def player(shift: str, arm: str, seed: int) -> Player:
-        found = studies[shift].train_cell(arm, seed, arms[arm])
+        # What adapts to nothing is the same for all shifts.
+        study = common if arms[arm] is None else studies[shift]
+        found = study.train_cell(arm, seed, arms[arm])
         return Player(*found, plays(args, shift) | plays(args, GUARD))
 
     players = dict(zip(cells, common.at_once(lambda cell: player(*cell), cells), strict=True))
