@@ -81,7 +81,9 @@ def _bars(axes: Any, names: Sequence[str], texts: Sequence[str]) -> None:
     for place, text in enumerate(reversed(texts)):
         found = FIGURE.match(text)
         mean, low, high = map(float, found.groups()) if found else [float(text)] * 3
-        axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color="C0", capsize=3)
+        axes.errorbar(
+            mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color="C0", capsize=3
+        )
     axes.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
     axes.axvline(0, color="gray", linewidth=0.8)
 
