@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ CORPUS = [
     "<tool_response>e1 view: 176x113 px at [0, 17, 550, 488] of e0, 3.600 s</tool_response>",
     "<tool_response>e2 text_lines: no text</tool_response><answer>Hotel</answer>",
 ]
+
+
+@pytest.fixture(scope="module")
+def benchmarks() -> Iterator[None]:
+    """The benchmarks' scripts can be imported; their folder is no package."""
+    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
+    sys.path.insert(0, folder)
+    yield
+    sys.path.remove(folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,13 +17,7 @@ SHOWN = ("n", "score", "score_ci95", "chain_length", "invalid_rate", "rapr", "op
 TASKS = 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks() -> Iterator[None]:
-    """The scripts' folder is no package."""
-    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
-    sys.path.insert(0, folder)
-    yield
-    sys.path.remove(folder)
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 def play(policies: tuple[str, ...], **how: Any) -> dict[str, dict[str, Any]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("simpy", reason="needs the extra `dev` or `bench`")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def models() -> Iterator[None]:
-    """The scripts' folder is no package."""
-    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
-    sys.path.insert(0, folder)
-    yield
-    sys.path.remove(folder)
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 def constant(length: float, iterations: int = 6, **setup: Any) -> Any:
