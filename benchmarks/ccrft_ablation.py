@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from common import Table, over_seeds, save
 from playing import Place, Play
-from study import Rows, Study, table
+from study import Rows, Study, by_play, table
 
 from pixelis_agent.demo import trained_types
 from pixelis_agent.log import read_metrics
@@ -112,10 +112,8 @@ def audited(
             said.write_bytes(study.pixelis(["audit", "--policy", policy, *words, "--json"], out))
         return dict(json.loads(said.read_text())["all"]["all"])
 
-    rows: Rows = {}
-    for (arm, seed), row in zip(trained, study.at_once(audit, trained), strict=True):
-        rows.setdefault(arm, {})[seed] = row
-    return rows
+    found = zip(trained, study.at_once(audit, trained), strict=True)
+    return by_play({cell: {AUDIT: row} for cell, row in found})[AUDIT]
 
 
 def gains(plays: Mapping[str, Rows]) -> Table:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 FIGURE = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
@@ -17,7 +17,6 @@ FIGURE = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
 
 def draw(out: Path) -> None:
     """Writes every chart whose result there is into the folder `out`."""
-    mpl.use("Agg")
     out.mkdir(exist_ok=True)
     for name, chart in {"voting": votes, "ttrl": adapting, "ccrft_ablation": divergence}.items():
         file = RESULTS / f"{name}.json"
@@ -89,7 +88,5 @@ def _bars(axes: Any, names: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def _figure(columns: int) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7 if columns == 1 else 10, 3.6), dpi=110, layout="constrained")
     return figure, figure.subplots(1, columns, squeeze=False)[0]

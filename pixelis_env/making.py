@@ -20,10 +20,12 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> ToolCa
     """
     try:
         return ToolCall(gym.make(env_id, disable_env_checker=True, **dict(env_kwargs or {})))
-    except gym.error.Error:
+    except gym.error.UnregisteredEnv:
         raise ValueError(
             f"no environment is called {env_id!r}: choose from {', '.join(pixelis_env.ENV_IDS)}"
         ) from None
+    except gym.error.Error as error:  # what else gymnasium refuses says why
+        raise ValueError(f"{env_id}: {error}") from error
     except TypeError as error:  # an argument that the environment does not have
         raise ValueError(f"{env_id}: {error}") from None
     except MediaError as error:
