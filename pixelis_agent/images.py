@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
@@ -10,6 +11,9 @@ import xxhash
 from PIL import Image
 
 from pixelis_env.wrappers import enlarged
+
+MOST_ASPECT = 200
+"""Longer side over shorter: image processors of Qwen's models refuse more."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,15 @@ def picture_key(picture: Picture) -> str:
 def read_picture(picture: Picture) -> Image.Image:
     """The pixels of an image, wherever they are."""
     return picture.read() if isinstance(picture, StoredImage) else picture
+
+
+def shown_size(picture: Picture) -> tuple[int, int]:
+    """Width and height at which a model can be shown an image: a thin one is thickened, px."""
+    least = math.ceil(max(picture.width, picture.height) / MOST_ASPECT)
+    return max(picture.width, least), max(picture.height, least)
+
+
+def shown(picture: Picture) -> Image.Image:
+    """The pixels of an image as a model is shown them; coordinates relative to it stay true."""
+    image, size = read_picture(picture), shown_size(picture)
+    return image if image.size == size else image.resize(size, Image.Resampling.NEAREST)

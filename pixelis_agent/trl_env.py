@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from transformers import Qwen3VLProcessor
 
 from pixelis_agent.dialogue import SYSTEM, question_blocks
+from pixelis_agent.images import shown
 from pixelis_agent.models.processor import Processor
 from pixelis_env.making import make_env
 from pixelis_env.serve.episode import Episode
@@ -214,7 +215,7 @@ class PixelisToolEnv:
 
     def _shown(self, observation: dict[str, Any]) -> list[dict[str, Any]]:
         self.reward, self.score = self._episode.reward, self._episode.score
-        images = [{"type": "image", "image": image} for image in observation["images"]]
+        images = [{"type": "image", "image": shown(image)} for image in observation["images"]]
         return [{"type": "text", "text": observation["text"]}, *images]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelis_agent.images import Picture, read_picture
+from pixelis_agent.images import Picture, shown, shown_size
 from pixelis_agent.rollout import Fed
 from pixelis_agent.spans import Label
 
@@ -116,9 +116,10 @@ class Processor:
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
         settings = self.image_processor
+        width, height = shown_size(image)
         height, width = smart_resize(
-            image.height,
-            image.width,
+            height,
+            width,
             factor=settings.patch_size * settings.merge_size,
             min_pixels=settings.size["shortest_edge"],
             max_pixels=settings.size["longest_edge"],
@@ -139,6 +140,6 @@ class Processor:
         """
         if not images:
             return {}
-        pictures = [read_picture(image) for image in images]
+        pictures = [shown(image) for image in images]
         inputs = self.image_processor(pictures, return_tensors="pt")
         return {key: inputs[key] for key in ("pixel_values", "image_grid_thw")}
