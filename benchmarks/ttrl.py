@@ -29,9 +29,13 @@ from pixelis_env.tasks.rooms import RoomsSource
 
 ARMS = {
     "frozen": None,
-    "entropy (as TENT)": ("--vote", "entropy"),
-    "majority of answers (TTRL)": ("--vote", "majority", "--least-margin", "0"),
+    "entropy (as TENT)": ("--vote", "entropy", "--learn", "gradient"),
+    "majority of answers (TTRL)": (
+        *("--vote", "majority", "--least-margin", "0", "--learn", "gradient"),
+    ),
     "whole": (),
+    "by gradient": ("--learn", "gradient"),
+    "without votes": ("--vote", "entropy"),
     "without retrieval": ("--neighbours", "0"),
     "without behaviour": ("--no-by-behaviour", "--behaviour", "0"),
     "without fidelity": ("--no-by-fidelity",),

@@ -23,17 +23,19 @@ import numpy as np
 import torch
 from common import Table, median_range, save
 
+from pixelis_agent.aims import Gradient
 from pixelis_agent.collect import Collector
 from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.losses import k3
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.load import TINY, Lora
 from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.parts import Part, TokenScorer, score
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import make_optimizer, one_thread
-from pixelis_agent.updates import Part, TokenScorer, score, update
+from pixelis_agent.updates import descend
 
 RATE, BETA = 1e-4, 0.04
 WHO = ("ours", "TRL")
@@ -62,15 +64,15 @@ def our_step(rollouts: list[Rollout], micro: int) -> Callable[[], float]:
     policy = TokenScorer(loaded.model, loaded.processor, 1.0)
     optimizer = make_optimizer(policy, RATE, 0.0)
     share = [list(range(len(rollouts)))[k : k + micro] for k in range(0, len(rollouts), micro)]
-    gains = [_gains(len(part)) for part in share]
+    gains = torch.cat([_gains(len(part)) for part in share])
 
     def step() -> float:
         # Images are new in every iteration of training, but seen already when they were sampled.
         (before,) = score(policy, rollouts, [share], vision, config)
         with anchor.active():
             (anchored,) = score(policy, rollouts, [share], vision, config)
-        part = Part(policy, rollouts, share, vision, config)
-        update(policy, optimizer, part, gains, before, anchored, BETA, config, accelerator)
+        part, aim = Part(policy, rollouts, share, vision, config), Gradient(gains, config)
+        descend(policy, optimizer, aim, part, before, anchored, BETA, config, accelerator)
         return float(torch.cat([k3(*pair) for pair in zip(before, anchored, strict=True)]).mean())
 
     return step

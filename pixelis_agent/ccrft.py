@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from pixelis_agent.aims import Gradient
 from pixelis_agent.coherence import Coherence
 from pixelis_agent.collect import Collector, envs_for
 from pixelis_agent.config import CCRFTConfig
@@ -33,6 +34,7 @@ from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.parts import TokenScorer
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rewards import (
     Watch,
@@ -51,7 +53,7 @@ from pixelis_agent.training import (
     one_thread,
     save_model,
 )
-from pixelis_agent.updates import HeldUpdates, TokenScorer
+from pixelis_agent.updates import HeldUpdates
 
 Tensor = torch.Tensor
 
@@ -181,7 +183,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
 
             # c. The update, held near where the policy began.
             rollouts = [episode.rollout for episode in lived]
-            made = held.move(rollouts, gains, progress.step)
+            made = held.move(rollouts, Gradient(gains, config), progress.step)
             schedule.step()
             progress.step += 1
 

@@ -222,14 +222,19 @@ class TTRLConfig:
         least_similarity: Of a neighbour, -1..1.
         words: Share of the words in that similarity, 0..1; the rest is the pixels'.
         vote: "trajectories" votes over whole trajectories; "majority" over the answers alone, and
-            pays nothing but agreement (TTRL, arXiv 2504.16084); "entropy" asks nobody and pays a
-            rollout its own certainty (as TENT, arXiv 2006.10726, does with gradients).
+            regards nothing but agreement (TTRL, arXiv 2504.16084); "entropy" asks nobody: every
+            rollout is trusted, or is paid its own certainty (as TENT, arXiv 2006.10726).
+        learn: By "teacher" the policy becomes, along the rollouts that the vote trusts, what its
+            moving average would be at a lower temperature; by "gradient" it makes what was paid
+            more than the rest of its group likelier, as GRPO does.
+        teacher_temperature: Of the teacher, > 0; below 1 it is surer than the average.
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
         repeats: How often the same question about the same medium is learned from, at the most.
         least_margin: A vote that is won by less is not learned from, 0..1; 0 = all are.
         behaviour: Weight of the likeness to the exemplar, beside 1 for agreement with the vote.
-        efficiency: Weight of what long chains and steps that could not be carried out cost.
+        efficiency: Weight of what long chains and steps that could not be carried out cost, by
+            gradient; the teacher trusts no such step, and each rollout alike however long it is.
         decay: Share of the moving average that an update leaves, 0..1.
         anchor: Hold the policy near its average; False leaves the divergence free (for
             comparisons).
@@ -277,6 +282,8 @@ class TTRLConfig:
     least_similarity: float = 0.5
     words: float = 0.5
     vote: Literal["trajectories", "majority", "entropy"] = "trajectories"
+    learn: Literal["teacher", "gradient"] = "teacher"
+    teacher_temperature: float = 0.6
     by_behaviour: bool = True
     by_fidelity: bool = True
     repeats: int = 1

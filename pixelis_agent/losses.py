@@ -193,6 +193,39 @@ def policy_loss(
     return -gain.sum() / max(float(log_probs.numel()) if total is None else total, 1e-8), clipped
 
 
+def sharpened(log_probs: Tensor, temperature: float) -> Tensor:
+    """Distributions p^(1 / temperature) / sum p^(1 / temperature), of any shape (..., V).
+
+    Args:
+        log_probs: float32 (..., V); -inf where something cannot be.
+        temperature: > 0; below 1 what is likely becomes likelier.
+    """
+    return (log_probs / temperature).softmax(-1)
+
+
+def teacher_loss(
+    log_probs: Tensor, teacher: Tensor, weights: Tensor, total: float | None = None
+) -> Tensor:
+    """The weighted divergence from a teacher's distributions to a policy's, a scalar >= 0.
+
+    L = sum_t w_t sum_v q_tv (log q_tv - log p_tv) / total: its gradient is that of the
+    cross-entropy of a mean teacher (Tarvainen and Valpola, 2017, arXiv 1703.01780). Unlike a
+    policy gradient it knows at every token what all the others should become, not only that which
+    was sampled.
+
+    Args:
+        log_probs: float32 (W, V), of the policy; -inf where something cannot be.
+        teacher: float32 (W, V), probabilities; 0 where `log_probs` is -inf.
+        weights: float32 (W,), >= 0.
+        total: What to divide by: the tokens of the whole step, where these are a part of it;
+            default: the number of these.
+    """
+    possible = teacher > 0
+    apart = torch.where(possible, teacher, 1.0).log() - torch.where(possible, log_probs, 0.0)
+    loss = (weights * torch.where(possible, teacher * apart, 0.0).sum(-1)).sum()
+    return loss / max(float(len(weights)) if total is None else total, 1e-8)
+
+
 def k3(log_probs: Tensor, reference: Tensor, limit: float = 10.0) -> Tensor:
     """An estimate of KL(p || reference) at each sampled token: e^d - d - 1, d = log ref - log p.
 

@@ -19,7 +19,8 @@ class Voted:
         fidelity: Of its pixels, 0..1.
         weight: In the vote.
         rollout: Its tokens and images, where it is learned from.
-        gains: The advantage of each of its steps; empty where it is not learned from.
+        gains: What each of its steps counts in an update, `judging.gains`; empty where it is not
+            learned from.
     """
 
     trace: Trace

@@ -87,6 +87,16 @@ class Batch:
     pixels: dict[str, Any]
     kept: Sequence[Kept] = ()
 
+    @property
+    def written(self) -> Tensor:
+        """Which tokens the model wrote, bool (B, T)."""
+        return self.labels >= 2
+
+    @property
+    def written_ids(self) -> Tensor:
+        """The written tokens one after another, int64 (W,)."""
+        return self.input_ids[:, 1:][self.written[:, 1:]]
+
     def inputs(self) -> dict[str, Any]:
         """Keyword arguments of the model.
 
@@ -179,10 +189,10 @@ def next_token_scores(
     return (logits / temperature).log_softmax(-1)
 
 
-def token_log_probs(
+def written_scores(
     model: Any, processor: Processor, batch: Batch, *, temperature: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities that the model gives to the written tokens of a batch.
+) -> Tensor:
+    """The whole distribution that the model gives each written token of a batch from.
 
     Only positions before a written token go through the output head: with a large vocabulary the
     logits of image tokens would cost more memory than the model.
@@ -194,14 +204,30 @@ def token_log_probs(
         temperature: Of the distribution, > 0.
 
     Returns:
+        float32 (W, vocabulary): log-probabilities; W written tokens in the order of `written_ids`.
+    """
+    hidden = base_model(model)(**batch.inputs(), use_cache=False).last_hidden_state
+    before = batch.written[:, 1:]
+    return next_token_scores(model, processor, hidden[:, :-1][before], temperature)
+
+
+def token_log_probs(
+    model: Any, processor: Processor, batch: Batch, *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities that the model gives to the written tokens of a batch.
+
+    Args:
+        model: With or without adapters.
+        processor: The model's.
+        batch: On the model's device.
+        temperature: Of the distribution, > 0.
+
+    Returns:
         float32 (B, T): at written tokens their log-probability, 0.0 elsewhere; and bool (B, T),
         which tokens are written.
     """
-    written = batch.labels >= 2
-    hidden = base_model(model)(**batch.inputs(), use_cache=False).last_hidden_state
-    before = written[:, 1:]
-    scores = next_token_scores(model, processor, hidden[:, :-1][before], temperature)
-    chosen = scores.gather(-1, batch.input_ids[:, 1:][before][:, None])[:, 0]
-    log_probs = torch.zeros(written.shape, dtype=torch.float32, device=hidden.device)
-    log_probs[:, 1:][before] = chosen
+    written = batch.written
+    scores = written_scores(model, processor, batch, temperature=temperature)
+    log_probs = torch.zeros(written.shape, dtype=torch.float32, device=scores.device)
+    log_probs[:, 1:][written[:, 1:]] = scores.gather(-1, batch.written_ids[:, None])[:, 0]
     return log_probs, written

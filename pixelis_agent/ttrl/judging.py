@@ -1,4 +1,4 @@
-"""Queries after their votes: who won, what each rollout is paid, and what is remembered of it."""
+"""Queries after their votes: who won, what each step counts, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from pixelis_agent.collect import Finished
 from pixelis_agent.config import RewardConfig, TTRLConfig
 from pixelis_agent.memory import Entry, HybridEncoder, Memory, Voted
 from pixelis_agent.memory.vectors import Vector
-from pixelis_agent.rewards import advantages, efficiency, normalised, pad_steps
+from pixelis_agent.rewards import (
+    advantages,
+    efficiency,
+    normalised,
+    operations,
+    pad_steps,
+    valid_steps,
+)
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.spans import WRITTEN
 from pixelis_agent.voting import Ballot, Precedent, Vote, answer_majority, exemplar, vote
@@ -104,51 +111,66 @@ def judge(
     return Judged(finished, ballots, outcome, chosen, vector, near, known)
 
 
-def advantage(judged: Judged, config: TTRLConfig) -> Tensor:
-    """The advantage of every step of every rollout on a query, float32 (E, S).
+def gains(judged: Judged, config: TTRLConfig) -> Tensor:
+    """What every step of every rollout on a query counts for in an update, float32 (E, S).
 
-    See `gains_of`. By "majority" a rollout is paid for agreement alone, by "entropy" for its own
-    mean log-probability, both normalised in their group.
+    By "teacher" the trust in it, by "gradient" its advantage: see `trusted` and `paid`. In both a
+    rollout is worth 1 and `config.behaviour` times its likeness to the exemplar where it agrees
+    with the vote, 0 elsewhere. By "majority" only agreement counts; by "entropy" nobody is asked,
+    and a rollout is trusted like any other, or paid its own mean log-probability.
     """
-    ballots, chosen = judged.ballots, judged.chosen
-    group = torch.zeros(len(ballots), dtype=torch.long)
-    lengths = torch.tensor([len(episode.steps) for episode in judged.finished])
-    if config.vote == "entropy":
-        certain = torch.tensor([ballot.log_prob for ballot in ballots])
-        return advantages({"certain": normalised(certain, group)}, {"certain": 1.0}, lengths)
+    ballots, steps = judged.ballots, [one.steps for one in judged.finished]
     agree = torch.tensor([float(k in judged.outcome.winners) for k in range(len(ballots))])
-    if config.vote == "majority":
-        return advantages({"agree": normalised(agree, group)}, {"agree": 1.0}, lengths)
-    assert chosen is not None
-    model = ballots[chosen].behaviour
-    alike = torch.tensor([similarity(ballot.behaviour, model) for ballot in ballots])
-    costs = pad_steps([efficiency(one.steps, RewardConfig()) for one in judged.finished])
-    return gains_of(agree, alike, costs, judged.outcome.confidence, config)
+    confidence, worth = 1.0, agree
+    if config.vote == "entropy":
+        worth = torch.ones_like(agree)
+    elif config.vote == "trajectories":
+        assert judged.chosen is not None
+        model, confidence = ballots[judged.chosen].behaviour, judged.outcome.confidence
+        alike = torch.tensor([similarity(ballot.behaviour, model) for ballot in ballots])
+        worth = agree * (1 + config.behaviour * alike)
+    costs = pad_steps([efficiency(one, RewardConfig()) for one in steps])
+    if config.learn == "teacher":
+        failed = pad_steps([operations(one) & ~valid_steps(one) for one in steps])
+        return trusted(worth, failed, confidence)
+    if config.vote == "trajectories":
+        return paid(worth, costs, confidence, config.efficiency)
+    if config.vote == "entropy":
+        worth = torch.tensor([ballot.log_prob for ballot in ballots])
+    relative = normalised(worth, torch.zeros(len(worth), dtype=torch.long))
+    return advantages({"worth": relative}, {"worth": 1.0}, torch.tensor(list(map(len, steps))))
 
 
-def gains_of(
-    agree: Tensor, alike: Tensor, costs: Tensor, confidence: float, config: TTRLConfig
-) -> Tensor:
-    """What the steps of rollouts on one query gain by its vote, float32 (E, S).
+def trusted(worth: Tensor, failed: Tensor, confidence: float) -> Tensor:
+    """The trust in each step of rollouts on one query, float32 (E, S), >= 0.
 
-    A rollout is paid 1 for agreeing with the vote and `config.behaviour` times its likeness to the
-    exemplar where it agrees, a step pays its own cost, times `config.efficiency`; each less what
-    the group has on average. All counts as much as the vote is sure.
+    Args:
+        worth: float32 (E,), of each rollout, >= 0.
+        failed: float32 (E, S), 1 for a step that could not be carried out, which nobody should
+            learn, else 0; NaN where there was no step.
+        confidence: Of the vote, 0..1: all counts as much as it is sure.
+    """
+    return confidence * worth[:, None] * (1 - failed.nan_to_num(1.0))
+
+
+def paid(worth: Tensor, costs: Tensor, confidence: float, efficiency: float) -> Tensor:
+    """The advantage of each step of rollouts on one query, float32 (E, S).
+
+    A rollout is paid what it is worth, a step its own cost, each less what the group has on
+    average. All counts as much as the vote is sure.
 
     Not divided by the group's deviation, as GRPO does it: where nearly all agree, it would blow up
     small differences in behaviour to as much as right and wrong, and most by the surest votes.
 
     Args:
-        agree: float32 (E,), 1 for those who agree, else 0.
-        alike: float32 (E,), likeness to the exemplar, 0..1.
+        worth: float32 (E,), of each rollout, >= 0.
         costs: float32 (E, S), <= 0, of `rewards.efficiency`; NaN where there was no step.
         confidence: Of the vote, 0..1.
-        config: Of the run.
+        efficiency: Weight of the costs.
     """
-    paid = agree * (1 + config.behaviour * alike)
     # Costs without their mean would only ever push away, and nothing says where to.
     saved = costs - costs.nanmean()
-    steps = (paid - paid.mean())[:, None] + config.efficiency * saved
+    steps = (worth - worth.mean())[:, None] + efficiency * saved
     return confidence * steps.nan_to_num(0.0)
 
 
@@ -156,7 +178,7 @@ def entry_of(judged: Judged, place: int, config: TTRLConfig) -> Entry:
     """What is remembered of the query at a place of the stream."""
     asked, outcome = judged.finished[0].asked, judged.outcome
     learned = judged.learned_from(config)
-    gains = advantage(judged, config).tolist() if learned else [()] * len(judged.finished)
+    counts = gains(judged, config).tolist() if learned else [()] * len(judged.finished)
     return Entry(
         task_id=asked.task_id,
         task_type=asked.task_type,
@@ -169,10 +191,10 @@ def entry_of(judged: Judged, place: int, config: TTRLConfig) -> Entry:
                 ballot.fidelity,
                 weight,
                 one.episode.rollout if learned else None,
-                tuple(gain[: len(one.steps)]) if learned else (),
+                tuple(count[: len(one.steps)]) if learned else (),
             )
-            for one, ballot, weight, gain in zip(
-                judged.finished, judged.ballots, outcome.weights, gains, strict=True
+            for one, ballot, weight, count in zip(
+                judged.finished, judged.ballots, outcome.weights, counts, strict=True
             )
             if one.trace is not None
         ),

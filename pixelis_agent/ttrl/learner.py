@@ -13,17 +13,22 @@ from typing import Any
 
 import torch
 
+from pixelis_agent.aims import Aim, Gradient, Teacher
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.parts import TokenScorer
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.training import LastGood, make_optimizer
-from pixelis_agent.updates import HeldUpdates, TokenScorer
+from pixelis_agent.updates import HeldUpdates
 
 Tensor = torch.Tensor
 ABSTAIN = "abstain"
+WARM_UP = 3
+"""Updates until the learning rate is whole: the first steps of Adam are as large whatever the
+gradient is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Learner:
         from accelerate import Accelerator
 
         torch.manual_seed(config.seed)
+        self._config = config
         loaded, self._average = load_with_ema(
             config.model,
             Lora(config.lora_rank, 2 * config.lora_rank),
@@ -91,7 +97,8 @@ class Learner:
 
         Args:
             rollouts: E rollouts; without any the average follows alone.
-            gains: float32 (E, S), the advantage of every step.
+            gains: float32 (E, S), the advantage of every step, or the trust in it: as
+                `judging.gains` says for the same settings.
             step: The update's number: of the order in which rollouts are taken.
         """
         made = self._learn(rollouts, gains, step) if rollouts else Decision(ABSTAIN)
@@ -113,6 +120,13 @@ class Learner:
         return LastGood(self._policy, self._optimizer)
 
     def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
-        moved = self._held.move(rollouts, gains, step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * min(1.0, (step + 1) / WARM_UP)
+        moved = self._held.move(rollouts, self._aim(gains), step)
         after = self._held.divergence_after(moved, rollouts)
         return Decision(moved.verdict.value, moved.kl, after, moved.beta, moved.figures)
+
+    def _aim(self, gains: Tensor) -> Aim:
+        if self._config.learn == "gradient":
+            return Gradient(gains, self._config)
+        return Teacher(gains, self._average, self._config.teacher_temperature)

@@ -17,6 +17,8 @@ from pixelis_agent.losses import (
     imitation_loss,
     number_loss,
     pointing_loss,
+    sharpened,
+    teacher_loss,
     token_weights,
 )
 from pixelis_agent.spans import LABEL_WEIGHTS, WRITTEN, Label
@@ -148,3 +150,46 @@ def test_pointing_loss(coverage: Any, groups: Any, order: list[int]) -> None:
     # Each logit is drawn towards its coverage.
     wrong = torch.sign(gradient) != torch.sign(torch.sigmoid(logits) - cover)
     assert not (wrong & (gradient.abs() > 1e-7)).any()
+
+
+LOGITS = hnp.arrays(np.float32, (4, 6), elements=st.floats(-4, 4, width=32))
+TRUST = hnp.arrays(np.float32, 4, elements=st.floats(0, 2, width=32))
+
+
+def distributions(logits: Any) -> torch.Tensor:
+    """Log-probabilities of which the last must not be."""
+    made = torch.from_numpy(logits).clone()
+    made[:, -1] = -torch.inf
+    return made.log_softmax(-1)
+
+
+@given(logits=LOGITS, temperature=st.floats(0.2, 1))
+def test_a_lower_temperature_makes_the_likely_likelier(logits: Any, temperature: float) -> None:
+    before = distributions(logits)
+    after = sharpened(before, temperature)
+    torch.testing.assert_close(after.sum(-1), torch.ones(4))
+    assert (after[:, -1] == 0).all()
+    assert (after.max(-1).values >= before.exp().max(-1).values - 1e-5).all()
+    entropy = torch.special.entr(after).sum(-1)
+    assert (entropy <= torch.special.entr(before.exp()).sum(-1) + 1e-5).all()
+    torch.testing.assert_close(sharpened(before, 1.0), before.exp())
+
+
+@given(logits=LOGITS, others=LOGITS, trust=TRUST)
+def test_a_teacher_pulls_to_itself_where_it_is_trusted(
+    logits: Any, others: Any, trust: Any
+) -> None:
+    free, weights = torch.from_numpy(logits).clone().requires_grad_(), torch.from_numpy(trust)
+    masked = free.masked_fill(torch.arange(6) == 5, -torch.inf)
+    log_probs, teacher = masked.log_softmax(-1), distributions(others).exp()
+    loss = teacher_loss(log_probs, teacher, weights)
+    assert float(loss.detach()) >= -1e-5
+    (gradient,) = torch.autograd.grad(loss, free, retain_graph=True)
+    torch.testing.assert_close(
+        gradient, weights[:, None] * (log_probs.detach().exp() - teacher) / 4, atol=1e-5, rtol=1e-4
+    )
+    itself = teacher_loss(log_probs, log_probs.detach().exp(), weights)
+    assert float(itself.detach()) == pytest.approx(0, abs=1e-5)
+    halves = [slice(0, 2), slice(2, 4)]
+    parts = [teacher_loss(log_probs[k], teacher[k], weights[k], 4.0) for k in halves]
+    torch.testing.assert_close(parts[0] + parts[1], loss)

@@ -22,7 +22,7 @@ from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.exams import EXAMS, loss_of
-from pixelis_agent.ttrl.judging import gains_of
+from pixelis_agent.ttrl.judging import paid, trusted
 from pixelis_agent.ttrl.ledger import config_of
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
@@ -52,10 +52,10 @@ scores = st.lists(st.floats(0, 1), min_size=5, max_size=5)
     data=st.data(),
     confidence=st.floats(0, 1),
 )
-def test_gains_are_what_the_vote_says(
+def test_what_counts_is_what_the_vote_says(
     agree: list[bool], data: st.DataObject, confidence: float
 ) -> None:
-    """They cancel in a group, winners are above losers, and small differences stay small."""
+    """Pay cancels in a group, winners are above losers, and small differences stay small."""
     n = len(agree)
     shares = st.floats(0, 1, width=32)
     alike = torch.tensor(data.draw(st.lists(shares, min_size=n, max_size=n)))
@@ -63,7 +63,8 @@ def test_gains_are_what_the_vote_says(
     there = torch.arange(4) < torch.tensor(lengths)[:, None]
     free = torch.where(there, 0.0, float("nan"))
     voted = torch.tensor(agree, dtype=torch.float32)
-    gains = gains_of(voted, alike, free, confidence, SMALL)
+    worth = voted * (1 + SMALL.behaviour * alike)
+    gains = paid(worth, free, confidence, 0.3)
     assert (gains[~there] == 0).all()
     assert torch.allclose(gains[:, 0].sum(), torch.tensor(0.0), atol=1e-5)
     assert (gains.masked_select(there) - gains[:, :1].expand(n, 4).masked_select(there) == 0).all()
@@ -74,14 +75,21 @@ def test_gains_are_what_the_vote_says(
         assert float(gains.abs().max()) <= confidence * SMALL.behaviour * spread + 1e-6
     drawn = data.draw(st.lists(st.sampled_from([0.0, -0.25, -1.0]), min_size=4 * n, max_size=4 * n))
     costs = torch.where(there, torch.tensor(drawn).view(n, 4), float("nan"))
-    paid = gains_of(voted, alike, costs, confidence, SMALL)
-    changes, own = (paid - gains)[there], costs[there]
+    less = paid(worth, costs, confidence, 0.3)
+    changes, own = (less - gains)[there], costs[there]
     assert torch.allclose(changes.sum(), torch.tensor(0.0), atol=1e-5)
     assert changes[own.argmax()] >= changes.max() - 1e-6
     assert changes[own.argmin()] <= changes.min() + 1e-6
     order = torch.tensor(data.draw(st.permutations(range(n))))
-    turned = gains_of(voted[order], alike[order], costs[order], confidence, SMALL)
-    assert torch.allclose(turned, paid[order], atol=1e-6)
+    assert torch.allclose(paid(worth[order], costs[order], confidence, 0.3), less[order], atol=1e-6)
+
+    # Trust is where a step was carried out by one who agrees, and nowhere else.
+    failed = torch.where(there, (costs < 0).float(), float("nan"))
+    trust = trusted(worth, failed, confidence)
+    right = there & (failed == 0) & (voted[:, None] == 1)
+    assert (trust[~right] == 0).all()
+    assert torch.allclose(trust[right], (confidence * worth)[:, None].expand(n, 4)[right])
+    assert torch.equal(trusted(worth[order], failed[order], confidence), trust[order])
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
@@ -239,7 +247,15 @@ def test_an_average_follows_its_policy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"group": 1}, {"queries": 0}, {"temperature": 0}, {"decay": 1}, {"least_margin": 2}]
+    "wrong",
+    [
+        {"group": 1},
+        {"queries": 0},
+        {"temperature": 0},
+        {"decay": 1},
+        {"least_margin": 2},
+        {"teacher_temperature": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="test-time learning needs"):

@@ -12,14 +12,17 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from pixelis_agent.aims import Aim, Gradient, Teacher
 from pixelis_agent.config import CCRFTConfig
+from pixelis_agent.models.anchor import Anchor
 from pixelis_agent.models.batch import later_images
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.parts import Part, TokenScorer, score
 from pixelis_agent.policies.base import Episode
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.updates import Part, TokenScorer, score, update
+from pixelis_agent.updates import descend
 from pixelis_env.wrappers import ToolCall
 
 # Whole episodes: what gradient checkpointing asks for, since its layers keep nothing.
@@ -48,7 +51,7 @@ def rollouts(
 
 
 def shape_of(part: Part) -> list[tuple[int, int]]:
-    return [tuple(batch.input_ids.shape) for batch in part.batches()]
+    return [tuple(batch.input_ids.shape) for _, batch in part.batches()]
 
 
 SHARES = [[[0, 2], [5, 1], [4, 3]], [[0, 3, 1]], [[2]], [[0, 1], [3]]]
@@ -83,14 +86,28 @@ def test_a_beginning_is_read_once(tiny: Any, processor: Processor, rollouts: lis
     assert len(shared.beginnings.of(3)) == 0
 
 
+class Same(Anchor):
+    """A reference that is the policy itself, as a moving average is at first."""
+
+    def __init__(self) -> None:
+        self.active = torch.no_grad  # type: ignore[method-assign, assignment]
+
+
+def aim_of(name: str, rollouts: Sequence[Rollout]) -> Aim:
+    steps = torch.randn(len(rollouts), 2, generator=torch.Generator().manual_seed(0))
+    return Gradient(steps, APART) if name == "gradient" else Teacher(steps.abs(), Same(), 0.5)
+
+
 def moved(
     tiny: Any,
     processor: Processor,
     rollouts: Sequence[Rollout],
     share: list[list[int]],
     settings: CCRFTConfig,
-) -> dict[str, torch.Tensor]:
-    """How far plain gradient descent moves every weight in one update."""
+    aim: Aim,
+    pull: float = 0.1,
+) -> tuple[dict[str, torch.Tensor], float]:
+    """How far plain gradient descent moves every weight in one update, and what was noted."""
     model = copy.deepcopy(tiny)
     model.model.visual.requires_grad_(False)
     policy, vision = TokenScorer(model, processor, 1.0), VisionCache(model, processor)
@@ -98,33 +115,49 @@ def moved(
     accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.SGD(trained.values(), lr=1.0)
     before = {name: p.detach().clone() for name, p in trained.items()}
-    gains = torch.randn(len(rollouts), 2, generator=torch.Generator().manual_seed(0))
     own = score(policy, rollouts, [share], vision, settings)[0]
-    update(
+    (noted, _), _ = descend(
         policy,
         accelerator.prepare(optimizer),
+        aim,
         Part(policy, rollouts, share, vision, settings),
-        [gains[micro] for micro in share],
         own,
-        [scores - 0.1 for scores in own],  # an anchor that pulls
+        [scores - pull for scores in own],  # a reference that pulls
         0.5,
         settings,
         accelerator,
     )
-    return {name: p.detach() - before[name] for name, p in trained.items()}
+    return {name: p.detach() - before[name] for name, p in trained.items()}, float(noted)
 
 
 @pytest.mark.parametrize("share", [SHARES[0], SHARES[3]])
+@pytest.mark.parametrize("name", ["gradient", "teacher"])
 def test_gradients_are_those_of_whole_episodes(
-    tiny: Any, processor: Processor, rollouts: list[Rollout], share: list[list[int]]
+    tiny: Any, processor: Processor, rollouts: list[Rollout], share: list[list[int]], name: str
 ) -> None:
-    settings = {"max_grad_norm": 1e9}
-    whole = moved(tiny, processor, rollouts, share, replace(APART, **settings))
-    shared = moved(tiny, processor, rollouts, share, replace(SHARED, **settings))
+    aim, free = aim_of(name, rollouts), {"max_grad_norm": 1e9}
+    whole, noted = moved(tiny, processor, rollouts, share, replace(APART, **free), aim)
+    shared, same = moved(tiny, processor, rollouts, share, replace(SHARED, **free), aim)
+    assert noted == pytest.approx(same, abs=1e-4)
     longest = max(float(step.norm()) for step in whole.values())
     assert longest > 1e-3
-    for name, step in whole.items():
-        assert float((step - shared[name]).norm()) < 1e-5 * longest, name
+    for weight, step in whole.items():
+        assert float((step - shared[weight]).norm()) < 1e-5 * longest, weight
+
+
+@pytest.mark.parametrize("name", ["gradient", "teacher"])
+def test_an_aim_for_nothing_leaves_the_reference_to_pull(
+    tiny: Any, processor: Processor, rollouts: list[Rollout], name: str
+) -> None:
+    aim = aim_of(name, rollouts)
+    own, noted = moved(tiny, processor, rollouts, SHARES[3], SHARED, aim, pull=0.0)
+    none, nothing = moved(tiny, processor, rollouts, SHARES[3], SHARED, aim.nothing(), pull=0.0)
+    pulled, _ = moved(tiny, processor, rollouts, SHARES[3], SHARED, aim.nothing())
+    assert nothing == 0
+    assert noted > 0 or name == "gradient"
+    assert max(float(step.abs().max()) for step in own.values()) > 1e-4
+    assert max(float(step.abs().max()) for step in none.values()) < 1e-6
+    assert max(float(step.abs().max()) for step in pulled.values()) > 1e-4
 
 
 def test_later_images_are_those_behind_a_token(
