@@ -227,6 +227,8 @@ class TTRLConfig:
         learn: By "teacher" the policy becomes, along the rollouts that the vote trusts, what its
             moving average would be at a lower temperature; by "gradient" it makes what was paid
             more than the rest of its group likelier, as GRPO does.
+        align: How far images under the shift are made to look, to the language model, like those
+            without it (`pixelis_agent.models.align`), 0..1; 0 = as they are.
         teacher_temperature: Of the teacher, > 0; below 1 it is surer than the average.
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
@@ -283,6 +285,7 @@ class TTRLConfig:
     words: float = 0.5
     vote: Literal["trajectories", "majority", "entropy"] = "trajectories"
     learn: Literal["teacher", "gradient"] = "teacher"
+    align: float = 0.5
     teacher_temperature: float = 0.6
     by_behaviour: bool = True
     by_fidelity: bool = True

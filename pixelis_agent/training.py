@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from pixelis_agent.log import Log
+from pixelis_agent.models.align import ALIGNMENT, alignment_of
 from pixelis_agent.models.processor import Processor
 
 
@@ -288,6 +289,9 @@ def save_model(
     chosen: dict[str, Any] = adapter if hasattr(model, "peft_config") else {}
     model.save_pretrained(unfinished, state_dict=state, **chosen)
     processor.save(unfinished)
+    alignment = alignment_of(model)
+    if alignment is not None:
+        alignment.save(unfinished / ALIGNMENT)
     if folder.exists():
         folder.rename(old)
     unfinished.rename(folder)

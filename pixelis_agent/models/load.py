@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from pixelis_agent.models.align import Alignment
 from pixelis_agent.models.processor import Processor
 
 TINY = "pixelis-tiny"
@@ -128,6 +129,10 @@ def load_model(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    found = (Alignment.load(Path(own)) for own in (adapter, path) if own is not None)
+    alignment = next((one for one in found if one is not None), None)
+    if alignment is not None:
+        alignment.attach(model)
     return Loaded(model, Processor.load(path, **(image_options or {})))
 
 

@@ -26,6 +26,7 @@ from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.training import one_thread, save_model
 from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.home import align
 from pixelis_agent.ttrl.judging import figures
 from pixelis_agent.ttrl.ledger import LEDGER, STOP, config_of, read_ledger
 from pixelis_agent.ttrl.updater import Updater
@@ -109,6 +110,7 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
     loaded, _ = load_to_adapt(
         config.model, Lora(config.lora_rank, 2 * config.lora_rank), dtype=config.dtype
     )
+    align(loaded, config)
     base_model(loaded.model).visual.requires_grad_(False)
     versions, version, deaths = Versions(out / "versions"), -1, 0
     with Actor(

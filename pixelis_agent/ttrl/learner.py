@@ -22,6 +22,7 @@ from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.parts import TokenScorer
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.training import LastGood, make_optimizer
+from pixelis_agent.ttrl.home import align
 from pixelis_agent.updates import HeldUpdates
 
 Tensor = torch.Tensor
@@ -76,6 +77,7 @@ class Learner:
             dtype=config.dtype,
             gradient_checkpointing=config.gradient_checkpointing,
         )
+        align(loaded, config)
         self.model, self.processor = loaded.model, loaded.processor
         base_model(self.model).visual.requires_grad_(False)
         self.vision = VisionCache(self.model, self.processor)

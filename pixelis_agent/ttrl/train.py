@@ -73,6 +73,7 @@ def _check(config: TTRLConfig) -> None:
         "temperature > 0 (greedy rollouts on a task are all the same)": config.temperature > 0,
         "neighbours >= 0": config.neighbours >= 0,
         "0 <= least_margin <= 1": 0 <= config.least_margin <= 1,
+        "0 <= align <= 1": 0 <= config.align <= 1,
         "teacher_temperature > 0": config.teacher_temperature > 0,
         "0 <= decay < 1": 0 <= config.decay < 1,
         "minibatches >= 1 and micro_batch >= 1": min(config.minibatches, config.micro_batch) >= 1,

@@ -1,0 +1,49 @@
+"""What the place looked like that an agent comes from: the same environment without its shift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+
+from pixelis_agent.config import TTRLConfig
+from pixelis_agent.evaluate import env_arguments
+from pixelis_agent.images import Picture
+from pixelis_agent.models.align import ALIGNMENT, Alignment, alignment_of, measured
+from pixelis_agent.models.load import Loaded
+from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.splits import TRAIN
+from pixelis_env.wrappers import ToolCall
+
+TASKS = 32
+"""Of the old place, whose images are looked at; nobody asks for their answers."""
+
+
+def align(loaded: Loaded, config: TTRLConfig) -> None:
+    """Aligns a model that adapts to a shift; it stays so in all that is saved of it.
+
+    What the old place looked like is measured once in a run. A model that is aligned already, as
+    one that adapted before, is left as it is.
+    """
+    if not config.align or config.shift == "none" or alignment_of(loaded.model) is not None:
+        return
+    out = Path(config.out)
+    found = Alignment.load(out)
+    if found is None:
+        vision = VisionCache(loaded.model, loaded.processor, capacity=0)
+        found = measured(vision.features, _images(config), config.align)
+        out.mkdir(parents=True, exist_ok=True)
+        unfinished = out / f"{ALIGNMENT}.new"
+        found.save(unfinished)
+        unfinished.replace(out / ALIGNMENT)
+    found.attach(loaded.model)
+
+
+def _images(config: TTRLConfig) -> Iterator[Picture]:
+    """What tasks without the shift show first."""
+    arguments = env_arguments(config.level, "none", config.types, config.tools)
+    env = ToolCall(gym.make(config.env, **arguments))
+    for index in TRAIN[:TASKS]:
+        yield from env.reset(options={"index": index})[0]["images"]
+    env.close()
