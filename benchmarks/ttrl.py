@@ -1,9 +1,10 @@
 """What test-time learning gains in a new place, and what each part of it is worth.
 
 ``python benchmarks/ttrl.py`` adapts an agent to each shift of the rooms, with the whole method,
-with each of its parts left out, and with two methods of others, several seeds each; it plays
-held-out rooms of that shift (did it help?) and unshifted ones (did it harm?) with every result and
-with the agent as it was, greedily and sampled as in adapting. With ``--sequence A B A`` it adapts
+with each of its parts left out, and with two methods of others, several seeds each, a seed with a
+stream and held-out rooms of its own; it plays those under the shift (did it help?) and unshifted
+ones (did it harm?) with every result and with the agent as it was, greedily and sampled as in
+adapting. With ``--sequence A B A`` it adapts
 to one shift after another instead, and plays all of them after each.
 """
 
@@ -27,13 +28,15 @@ from pixelis_agent.splits import TRAIN, evaluation_indices
 from pixelis_env.leakage import Fingerprint, leaks
 from pixelis_env.tasks.rooms import RoomsSource
 
+POISONS = ("duplicate", "corrupt", "unanswerable", "lopsided")
+PLAIN = ("--learn", "gradient", "--align", "0")
 ARMS = {
     "frozen": None,
-    "entropy (as TENT)": ("--vote", "entropy", "--learn", "gradient"),
-    "majority of answers (TTRL)": (
-        *("--vote", "majority", "--least-margin", "0", "--learn", "gradient"),
-    ),
+    "entropy (as TENT)": (*PLAIN, "--vote", "entropy"),
+    "majority of answers (TTRL)": (*PLAIN, "--vote", "majority", "--least-margin", "0"),
+    "alignment alone": ("--updates", "0"),
     "whole": (),
+    "without alignment": ("--align", "0"),
     "by gradient": ("--learn", "gradient"),
     "without votes": ("--vote", "entropy"),
     "without retrieval": ("--neighbours", "0"),
@@ -41,7 +44,7 @@ ARMS = {
     "without fidelity": ("--no-by-fidelity",),
     "without abstention": ("--least-margin", "0"),
     "without the anchor": ("--no-anchor",),
-}
+} | {f"30 % poisoned, {kind}": ("--poison", kind) for kind in POISONS}
 MEASURES = {
     "score": "score",
     "solved": "solved",
@@ -49,7 +52,7 @@ MEASURES = {
     "invalid_rate": "invalid calls",
 }
 GUARD = "unshifted"
-SEED = 3  # of what is held out
+SEEDS = 3  # of what is held out for the first run: each has rooms of its own
 
 
 def main() -> int:
@@ -62,15 +65,15 @@ def main() -> int:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--runs", type=Path, default=Path("runs/ttrl"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=24)
+    parser.add_argument("--updates", type=int, default=12)
     parser.add_argument("--queries", type=int, default=8, help="an update")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--episodes", type=int, default=160, help="held-out tasks a run and play")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
     train = ["ttrl", "--updates", str(args.updates), "--queries", str(args.queries)]
     train += ["--learning-rate", str(args.learning_rate), "--tools", "oracle", "--workers", "1"]
-    train += ["--max-steps", "8", "--batch", "64", "--micro-batch", "8", "--minibatches", "2"]
+    train += ["--max-steps", "8", "--batch", "64", "--micro-batch", "8", "--minibatches", "1"]
     train += ["--types", *args.types]
     study = Study(args.runs, args.model, train, args.seeds, args.jobs)
     if args.sequence:
@@ -81,24 +84,24 @@ def main() -> int:
     return 0
 
 
-def plays(args: argparse.Namespace, shift: str) -> dict[str, Play]:
-    """Held-out rooms of a shift, greedily and sampled."""
+def plays(args: argparse.Namespace, shift: str, seed: int) -> dict[str, Play]:
+    """Held-out rooms of a shift for the runs with a seed, greedily and sampled."""
     looks = "none" if shift == GUARD else shift
-    place = Place(tuple(args.types), args.episodes, shift=looks, seed=SEED)
-    return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0, 2)}
+    place = Place(tuple(args.types), args.episodes, shift=looks, seed=SEEDS + seed)
+    return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0)}
 
 
 def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
     """Each arm adapted to each shift."""
     arms = {name: ARMS[name] for name in args.arms}
     studies = {shift: common.on(args.runs / shift, ["--shift", shift]) for shift in args.shifts}
-    cells = [(shift, *cell) for cell in common.cells(arms) for shift in studies]
+    cells = [(shift, a, s) for s in range(args.seeds) for a in arms for shift in studies]
 
     def player(shift: str, arm: str, seed: int) -> Player:
         # What adapts to nothing is the same for all shifts.
         study = common if arms[arm] is None else studies[shift]
         found = study.train_cell(arm, seed, arms[arm])
-        return Player(*found, plays(args, shift) | plays(args, GUARD))
+        return Player(*found, plays(args, shift, seed) | plays(args, GUARD, seed))
 
     players = dict(zip(cells, common.at_once(lambda cell: player(*cell), cells), strict=True))
     played = play_once(players, args.jobs)
@@ -121,7 +124,7 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
         streams = {
             arm: [read_metrics(study.folder(arm, s) / "metrics.jsonl") for s in range(args.seeds)]
             for arm, words in arms.items()
-            if words is not None
+            if words is not None and "--updates" not in words
         }
         tables.append(stream_table(f"The stream of {shift}", streams))
         raw[shift] = {"plays": results[shift], "streams": streams}
@@ -132,18 +135,21 @@ def sequence(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict
     """One agent adapted to shift after shift: what it gains, and what it keeps."""
     places = [*dict.fromkeys(args.sequence), GUARD]
     study = common.on(args.runs / "sequence", [])
-    everywhere = {name: play for place in places for name, play in plays(args, place).items()}
+
+    def everywhere(seed: int) -> dict[str, Play]:
+        return {name: play for place in places for name, play in plays(args, place, seed).items()}
+
     stages = ["start", *(f"{k + 1}. {shift}" for k, shift in enumerate(args.sequence))]
 
     def life(seed: int) -> list[Player]:
-        lived = [Player(study.runs / "start", args.model, everywhere)]
+        lived = [Player(study.runs / f"start-{seed}", args.model, everywhere(seed))]
         for number, shift in enumerate(args.sequence):
             out = study.runs / f"{number}-{shift}-{seed}"
             # A stream of its own for each stage: no query comes again.
             stream = str(seed * len(args.sequence) + number)
             words = ["--seed", stream, "--shift", shift]
             policy = study.train_one(out, lived[-1].policy, words)
-            lived.append(Player(out, policy, everywhere))
+            lived.append(Player(out, policy, everywhere(seed)))
         return lived
 
     lives = study.at_once(life, range(args.seeds))
@@ -163,8 +169,8 @@ def sequence(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict
 
 
 def overlap(args: argparse.Namespace) -> Table:
-    """Whether a room of the streams is one of those held out, or looks like it."""
-    made = Table("Rooms of the stream that are held out too", ["shift", "compared", "found"])
+    """Whether a room of the first run's streams is one of its held-out ones, or looks like it."""
+    made = Table("Rooms of the first stream that are held out too", ["shift", "compared", "found"])
     for shift in args.shifts:
         source = RoomsSource("all", 1, shift, args.types)
 
@@ -173,7 +179,7 @@ def overlap(args: argparse.Namespace) -> Table:
             return [Fingerprint.of_medium(task.id, task.media) for task in tasks]
 
         stream = known(TRAIN[: args.updates * args.queries])
-        held_out = known(evaluation_indices(SEED, args.episodes))
+        held_out = known(evaluation_indices(SEEDS, args.episodes))
         pairs = f"{len(stream)} x {len(held_out)}"
         made.rows.append([shift, pairs, str(len(leaks(stream, held_out)))])
     return made
@@ -181,13 +187,13 @@ def overlap(args: argparse.Namespace) -> Table:
 
 def changes(arm: str, seed: int, shifted: Rows, unshifted: Rows) -> dict[str, float]:
     """What a run changed against the frozen agent."""
-    (start,), (guard,) = (rows["frozen"].values() for rows in (shifted, unshifted))
-    end = shifted[arm][seed]
+    start, end = (shifted[who][seed] for who in ("frozen", arm))
     gain = end["score"] - start["score"]
     return {
         "gain with the shift": gain,
         "relative": gain / start["score"],
-        "change without the shift": unshifted[arm][seed]["score"] - guard["score"],
+        "change without the shift": unshifted[arm][seed]["score"]
+        - unshifted["frozen"][seed]["score"],
         "operations": end["chain_length"] - start["chain_length"],
         "invalid calls": end["invalid_rate"] - start["invalid_rate"],
     }
