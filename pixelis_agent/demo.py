@@ -238,7 +238,7 @@ def adapt(out: Path) -> list[dict[str, Any]]:
             updates=ADAPTED_UPDATES,
             queries=ADAPTED_QUERIES,
             group=ADAPTED_GROUP,
-            learning_rate=1e-3,
+            learning_rate=3e-4,
         )
     )
     shown = {

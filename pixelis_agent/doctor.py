@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 from pixelis_env.doctor.__main__ import main as examine
-from pixelis_env.doctor.check import Check, Outcome
+from pixelis_env.doctor.check import Check
+from pixelis_env.doctor.outcome import Outcome
 from pixelis_env.errors import require
 
 AGENT = (

@@ -81,7 +81,7 @@ class Alignment(nn.Module):
             raise ValueError("only a model with a vision tower of Qwen-VL's kind can be aligned")
         if alignment_of(model) is not None:
             raise ValueError("the model is aligned already")
-        size = tower.config.out_hidden_size
+        size = model.config.get_text_config().hidden_size
         if any(len(mean) != size for mean, _ in map(self._moments, range(self._layers))):
             raise ValueError(f"these moments are not of a tower with features of {size} numbers")
         tower.add_module(_NAME, self.to(next(tower.parameters()).device))

@@ -1,6 +1,7 @@
 """Phase 3: test-time reinforcement learning on pixels, without labels.
 
-For each query of a stream: sample a group of rollouts, recall how similar queries were solved, vote
+What a place shows is aligned with what the agent knows (`pixelis_agent.models.align`). Then, for
+each query of a stream: sample a group of rollouts, recall how similar queries were solved, vote
 over whole trajectories, abstain where the vote is close, take a short and trustworthy winner as the
 exemplar, move the policy towards agreement with the vote and behaviour like the exemplar's while it
 is held near its own moving average, and remember (Pixelis, arXiv 2603.25091, phase 3). No right

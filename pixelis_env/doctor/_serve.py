@@ -16,7 +16,7 @@ def start(path: str) -> tuple[bytes, Callable[[bytes], bytes]]:
     sys.path[:] = json.loads(path)
     from dataclasses import asdict
 
-    from pixelis_env.doctor.check import carry_out
+    from pixelis_env.doctor.outcome import carry_out
 
     def answer(request: bytes) -> bytes:
         run, *arguments = json.loads(request)

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pixelis_env.doctor import _serve as serve
-from pixelis_env.errors import MissingExtra, one_line
+from pixelis_env.doctor.outcome import Outcome, Status
 from pixelis_env.worker import Worker, WorkerError, WorkerGone
-
-Status = Literal["ok", "note", "missing", "failed"]
-"""Works; works, but see what it says; is not installed; is there and does not work."""
 
 START_S = 60.0
 """The longest that a process may take to start: Python itself, and the import of Pixelis."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a check found.
-
-    Attributes:
-        status: See `Status`.
-        detail: What was seen, in a line.
-        mend: What to do about it; empty where nothing is to be done.
-    """
-
-    status: Status
-    detail: str
-    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,19 +107,6 @@ def _ask(worker: Worker | None, check: Check) -> tuple[Worker | None, Outcome]:
         worker.stop()
         worker = None
     return worker, outcome
-
-
-def carry_out(run: str, arguments: Sequence[str]) -> Outcome:
-    """What the function "module:function" finds, in this process."""
-    module, _, function = run.partition(":")
-    try:
-        outcome = getattr(importlib.import_module(module), function)(*arguments)
-    except MissingExtra as error:
-        return Outcome("missing", str(error).partition(":")[0])
-    except Exception as error:  # whatever libraries raise is what is to be told
-        return Outcome("failed", one_line(error))
-    assert isinstance(outcome, Outcome)
-    return outcome
 
 
 def pip_install(*packages: str, again: bool = False) -> str:

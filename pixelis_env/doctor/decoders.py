@@ -11,8 +11,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelis_env.doctor.check import Outcome
 from pixelis_env.doctor.operations import FPS, FRAMES, HEIGHT, WIDTH, Wrong, drawn_clip
+from pixelis_env.doctor.outcome import Outcome
 from pixelis_env.errors import MissingExtra
 from pixelis_env.media import Decoder, open_media
 

@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pixelis_env.doctor.check import Check, Outcome
+from pixelis_env.doctor.check import Check
+from pixelis_env.doctor.outcome import Outcome
 
 THREADS = "OMP_NUM_THREADS"
 _TESTED = ((3, 10), (3, 13))  # minor versions of Python that scripts/test_matrix.py knows

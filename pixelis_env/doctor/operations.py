@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pixelis_env.actions import Action, Localize, Properties, ReadText, Segment, Track, Zoom
 from pixelis_env.coordinates import Box
-from pixelis_env.doctor.check import Outcome
+from pixelis_env.doctor.outcome import Outcome
 from pixelis_env.errors import BackendError, InvalidCall
 from pixelis_env.evidence import (
     Evidence,

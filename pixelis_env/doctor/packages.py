@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pixelis_env import __version__
-from pixelis_env.doctor.check import Check, Outcome, pip_install
+from pixelis_env.doctor.check import Check, pip_install
+from pixelis_env.doctor.outcome import Outcome
 from pixelis_env.errors import one_line
 
 DISTRIBUTION = "pixelis"

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from pixelis_env.doctor.check import Outcome
 from pixelis_env.doctor.operations import Wrong
+from pixelis_env.doctor.outcome import Outcome
 from pixelis_env.rooms import RoomVideo, make_scene
 
 FRAME = 5

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from pixelis_agent.evaluate import evaluate
+from pixelis_agent.models.align import measured
 from pixelis_agent.models.batch import token_positions
 from pixelis_agent.models.load import load_model, resolve
 from pixelis_agent.models.vision import VisionCache
@@ -70,7 +71,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_own_model_sees_the_same_with_and_without_its_cache(small: Path) -> None:
+@pytest.mark.parametrize("aligned", [False, True])
+def test_the_own_model_sees_the_same_with_and_without_its_cache(small: Path, aligned: bool) -> None:
     """Of Qwen2.5-VL, whose tower gives no early features."""
     loaded = load_model(small)
     model, processor = loaded.model.eval(), loaded.processor
@@ -86,11 +88,17 @@ def test_the_own_model_sees_the_same_with_and_without_its_cache(small: Path) -> 
         "position_ids": token_positions(model, processor, rollout)[:, None],
     }
     with torch.no_grad():
+        before = model(**inputs, **processor.pixels(images)).logits
+        if aligned:
+            known = env.reset(seed=1)[0]["images"]
+            look = VisionCache(model, processor).features
+            measured(look, known, 0.5).attach(model)
         looked = model(**inputs, **processor.pixels(images)).logits
         kept = model(**inputs, **VisionCache(model, processor).inputs(images)).logits
         blind = model(**inputs, **processor.pixels(images[:1] * 2)).logits
     assert torch.allclose(looked, kept, atol=5e-3)  # kept as float16
     assert not torch.allclose(looked, blind, atol=5e-3)
+    assert torch.equal(looked, before) is not aligned
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def test_what_fails_in_a_used_process_is_tried_in_a_fresh_one(plant: Plant) -> N
     """Libraries that cannot share a process are both fine."""
     plant(
         "shy.py",
-        "from pixelis_env.doctor.check import Outcome\n"
+        "from pixelis_env.doctor.outcome import Outcome\n"
         "calls = 0\n"
         "def look():\n"
         "    global calls\n"
