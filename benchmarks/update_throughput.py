@@ -64,7 +64,9 @@ def our_step(rollouts: list[Rollout], micro: int) -> Callable[[], float]:
     policy = TokenScorer(loaded.model, loaded.processor, 1.0)
     optimizer = make_optimizer(policy, RATE, 0.0)
     share = [list(range(len(rollouts)))[k : k + micro] for k in range(0, len(rollouts), micro)]
-    gains = torch.cat([_gains(len(part)) for part in share])
+    written = torch.tensor([float((r.label_array() >= 2).sum()) for r in rollouts])
+    # An aim counts every episode alike; TRL, in the way that is compared, every token.
+    gains = torch.cat([_gains(len(part)) for part in share]) * (written / written.mean())[:, None]
 
     def step() -> float:
         # Images are new in every iteration of training, but seen already when they were sampled.

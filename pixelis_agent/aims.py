@@ -16,6 +16,7 @@ import torch
 
 from pixelis_agent.losses import importance_weights, k3, policy_loss, sharpened, teacher_loss
 from pixelis_agent.models.anchor import Anchor
+from pixelis_agent.models.batch import Batch
 from pixelis_agent.parts import Part
 from pixelis_agent.rewards import even, spread
 from pixelis_agent.rollout import Rollout
@@ -122,7 +123,7 @@ class Teacher:
         trust: float32 (E, S), >= 0, in every step of all episodes.
         reference: The teacher.
         temperature: Of the teacher's distribution, > 0; below 1 it is surer than the policy. How
-            far the policy is from it where it is trusted is noted, nats.
+            far the policy is from it, weighed by the trust, is noted, nats.
     """
 
     trust: Tensor
@@ -136,15 +137,26 @@ class Teacher:
         with self.reference.active():
             taught = stage.part.again()  # it reads the beginnings by its own weights
         for k, (micro, batch) in enumerate(stage.part.batches()):
-            with self.reference.active():
-                same = replace(batch, kept=taught.kept(micro))
-                teacher = sharpened(taught.policy(same, whole=True), self.temperature)
-            scores = stage.policy(batch, whole=True)
-            written = batch.written
-            trusted = spread(trust[micro].to(written.device), batch.turns, written)[written]
-            loss = teacher_loss(scores, teacher, trusted, stage.total)
-            log_probs = scores.gather(-1, batch.written_ids[:, None])[:, 0]
-            yield loss + stage.pull(k, log_probs), float(loss.detach()) * stage.total
+            same = replace(batch, kept=taught.kept(micro))
+            yield self._loss(stage, k, batch, taught.policy, same, trust[micro])
+
+    def _loss(
+        self, stage: Stage, micro: int, batch: Batch, teacher: Any, same: Batch, trust: Tensor
+    ) -> tuple[Tensor, float]:
+        """Of a micro-batch; `same` is what the teacher is given of it."""
+        written = batch.written
+        weights = spread(trust.to(written.device), batch.turns, written)[written]
+        rows = weights > 0
+        if not rows.any():
+            log_probs, _ = stage.policy(batch)
+            return stage.pull(micro, log_probs[written]), 0.0
+        # A vocabulary is wide: only what is trusted is compared over all of it.
+        with self.reference.active():
+            taught = sharpened(teacher(same, whole=True)[rows], self.temperature)
+        scores = stage.policy(batch, whole=True)
+        loss = teacher_loss(scores[rows], taught, weights[rows], stage.total)
+        pull = stage.pull(micro, scores.gather(-1, batch.written_ids[:, None])[:, 0])
+        return loss + pull, float(loss.detach()) * stage.total
 
     def nothing(self) -> Teacher:
         """See `Aim`."""

@@ -226,9 +226,10 @@ class TTRLConfig:
             rollout is trusted, or is paid its own certainty (as TENT, arXiv 2006.10726).
         learn: By "teacher" the policy becomes, along the rollouts that the vote trusts, what its
             moving average would be at a lower temperature; by "gradient" it makes what was paid
-            more than the rest of its group likelier, as GRPO does.
+            more than the rest of its group likelier, as in CC-RFT.
         align: How far images under the shift are made to look, to the language model, like those
-            without it (`pixelis_agent.models.align`), 0..1; 0 = as they are.
+            without it (`pixelis_agent.models.align`), 0..1; 0 = as they are. A model that is
+            aligned already stays as it is.
         teacher_temperature: Of the teacher, > 0; below 1 it is surer than the average.
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
@@ -238,16 +239,18 @@ class TTRLConfig:
         efficiency: Weight of what long chains and steps that could not be carried out cost, by
             gradient; the teacher trusts no such step, and each rollout alike however long it is.
         decay: Share of the moving average that an update leaves, 0..1.
-        anchor: Hold the policy near its average; False leaves the divergence free (for
-            comparisons).
+        anchor: Hold the policy near its average; False leaves the divergence to what it learns
+            (for comparisons).
         corridor: In which the divergence per token from the average is held.
         capacity: Entries that the memory keeps.
-        learning_rate: Of every update: there is no end that a schedule could lead to.
+        learning_rate: Of every update after a short warm-up: there is no end that a schedule
+            could lead to.
         minibatches: Optimizer steps an update.
         micro_batch: Episodes in memory at a time.
         weight_decay: Of matrices.
         max_grad_norm: Longer gradients are shortened to this.
-        clip_low: How far a token's probability may fall before its gradient stops, as a share.
+        clip_low: By gradient, how far a token's probability may fall before its gradient stops,
+            as a share.
         clip_high: How far it may rise.
         temperature: Of sampling, > 0.
         max_tokens: The longest turn, tokens.

@@ -62,8 +62,8 @@ class Alignment(nn.Module):
             features: float (tokens, hidden).
             layer: 0 for the tower's output, k for the k-th early one.
         """
-        known, spread = self._moments(layer)
         x, a = features.float(), self.strength
+        known, spread = (moment.to(x.device, x.dtype) for moment in self._moments(layer))
         mean = known.lerp(x.mean(0), a)
         deviation = spread.lerp(x.std(0, correction=0), a)
         moved = (x - mean) / deviation.clamp_min(_LEAST) * spread + known
@@ -82,9 +82,14 @@ class Alignment(nn.Module):
         if alignment_of(model) is not None:
             raise ValueError("the model is aligned already")
         size = model.config.get_text_config().hidden_size
-        if any(len(mean) != size for mean, _ in map(self._moments, range(self._layers))):
-            raise ValueError(f"these moments are not of a tower with features of {size} numbers")
-        tower.add_module(_NAME, self.to(next(tower.parameters()).device))
+        layers = 1 + len(getattr(tower, "deepstack_merger_list", ()))
+        sizes = {len(mean) for mean, _ in map(self._moments, range(self._layers))}
+        if sizes != {size} or self._layers != layers:
+            raise ValueError(
+                f"these moments are of {self._layers} layers of {sorted(sizes)} channels, the "
+                f"tower has {layers} of {size}: they are another model's"
+            )
+        tower.add_module(_NAME, self)
         tower.register_forward_hook(self._after, with_kwargs=True)
 
     def save(self, path: Path) -> None:
@@ -148,7 +153,7 @@ def measured(
     """
     sums: list[list[Tensor]] = []
     for image in images:
-        layers = [layer.double().cpu() for layer in look(image)]
+        layers = [layer.cpu().double() for layer in look(image)]
         sums = sums or [[torch.zeros((), dtype=torch.double)] * 3 for _ in layers]
         for of, x in zip(sums, layers, strict=True):
             added = torch.tensor(len(x)), x.sum(0), (x * x).sum(0)

@@ -25,11 +25,21 @@ def align(loaded: Loaded, config: TTRLConfig) -> None:
 
     What the old place looked like is measured once in a run. A model that is aligned already, as
     one that adapted before, is left as it is.
+
+    Raises:
+        ValueError: The run was begun with another strength.
     """
-    if not config.align or config.shift == "none" or alignment_of(loaded.model) is not None:
+    if config.shift == "none" or alignment_of(loaded.model) is not None:
         return
     out = Path(config.out)
     found = Alignment.load(out)
+    if found is not None and found.strength != config.align:
+        raise ValueError(
+            f"the run in {out} was begun with align {found.strength:g}, not {config.align:g}: go "
+            "on with that, or take another folder"
+        )
+    if not config.align:
+        return
     if found is None:
         vision = VisionCache(loaded.model, loaded.processor, capacity=0)
         found = measured(vision.features, _images(config), config.align)
@@ -44,6 +54,7 @@ def _images(config: TTRLConfig) -> Iterator[Picture]:
     """What tasks without the shift show first."""
     arguments = env_arguments(config.level, "none", config.types, config.tools)
     env = ToolCall(gym.make(config.env, **arguments))
+    # The rooms are those of the stream with seed 0 and of no task that is held out.
     for index in TRAIN[:TASKS]:
         yield from env.reset(options={"index": index})[0]["images"]
     env.close()

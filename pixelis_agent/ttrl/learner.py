@@ -28,7 +28,7 @@ from pixelis_agent.updates import HeldUpdates
 Tensor = torch.Tensor
 ABSTAIN = "abstain"
 WARM_UP = 3
-"""Updates until the learning rate is whole: the first steps of Adam are as large whatever the
+"""Optimizer steps until the learning rate is whole: Adam's first ones are as large whatever the
 gradient is."""
 
 
@@ -122,8 +122,9 @@ class Learner:
         return LastGood(self._policy, self._optimizer)
 
     def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
+        made = max((int(state["step"]) for state in self._optimizer.state.values()), default=0)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * min(1.0, (step + 1) / WARM_UP)
+            group["lr"] = self._config.learning_rate * min(1.0, (made + 1) / WARM_UP)
         moved = self._held.move(rollouts, self._aim(gains), step)
         after = self._held.divergence_after(moved, rollouts)
         return Decision(moved.verdict.value, moved.kl, after, moved.beta, moved.figures)

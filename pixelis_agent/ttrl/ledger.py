@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ def config_of(run: str | Path) -> TTRLConfig:
     path = Path(run) / "config.json"
     try:
         said = json.loads(path.read_text())
+        missing = sorted({own.name for own in fields(TTRLConfig)} - said.keys())
+        if missing:
+            raise ValueError(f"another version made it, which had no {', '.join(missing)}")
         said["corridor"] = Corridor(**said["corridor"])
         return TTRLConfig(**said | {"out": Path(run), "types": tuple(said["types"])})
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from pixelis_agent.models.align import ALIGNMENT, Alignment, alignment_of, measu
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import EARLY, TINY, Lora, load_model
 from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.splits import TRAIN
 from pixelis_agent.training import save_model
-from pixelis_agent.ttrl.home import align
+from pixelis_agent.ttrl.home import TASKS, align
+from pixelis_env.wrappers import ToolCall
 
 FEATURES = hnp.arrays(np.float32, (7, 3), elements=st.floats(-5, 5, width=32))
 MEANS = hnp.arrays(np.float32, 3, elements=st.floats(-5, 5, width=32))
@@ -137,15 +140,28 @@ def test_a_run_measures_once_where_it_comes_from(tmp_path: Path) -> None:
     written = (tmp_path / ALIGNMENT).stat()
     align(second, config)
     assert (tmp_path / ALIGNMENT).stat().st_mtime_ns == written.st_mtime_ns
+    # Where it comes from: the same tasks without the shift.
+    env = ToolCall(gym.make(config.env, types=["text_read"], tools="oracle"))
+    shown = [env.reset(options={"index": k})[0]["images"] for k in TRAIN[:TASKS]]
+    known = measured(
+        VisionCache(third.model, third.processor).features,
+        [image for images in shown for image in images],
+        0.3,
+    )
     one, two = alignment_of(first.model), alignment_of(second.model)
+    torch.testing.assert_close(known.mean_0, one.mean_0 if one else None)
     assert one is not None
     assert two is not None
     assert one.strength == two.strength == 0.3
     for name, value in one.named_buffers():
         assert torch.equal(value, dict(two.named_buffers())[name])
-    align(second, config)  # as it is
-    align(third, replace(config, align=0.0))
-    align(unshifted, replace(config, shift="none"))
+    align(second, replace(config, align=0.9))  # as it is
+    for other in (0.9, 0.0):
+        with pytest.raises(ValueError, match=r"was begun with align 0\.3, not"):
+            align(third, replace(config, align=other))
+    other_folder = tmp_path / "other"
+    align(third, replace(config, align=0.0, out=other_folder))
+    align(unshifted, replace(config, shift="none", out=other_folder))
     assert alignment_of(third.model) is alignment_of(unshifted.model) is None
 
 
@@ -153,7 +169,7 @@ def test_what_does_not_fit_is_refused(moments: Alignment) -> None:
     with pytest.raises(ValueError, match=r"strength 1.5 must lie in 0..1"):
         Alignment([torch.zeros(3)], [torch.ones(3)], 1.5)
     loaded = load_model(EARLY)
-    with pytest.raises(ValueError, match="not of a tower with features of"):
+    with pytest.raises(ValueError, match=r"moments are of 1 layers of \[3\] channels, the tower"):
         Alignment([torch.zeros(3)], [torch.ones(3)], 0.5).attach(loaded.model)
     del base_model(loaded.model).visual
     with pytest.raises(ValueError, match="only a model with a vision tower"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixelis_agent.behaviour import Behaviour
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.log import read_metrics
@@ -22,10 +24,12 @@ from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.exams import EXAMS, loss_of
-from pixelis_agent.ttrl.judging import paid, trusted
+from pixelis_agent.ttrl.judging import Judged, gains, paid, trusted
 from pixelis_agent.ttrl.ledger import config_of
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
+from pixelis_agent.voting import Ballot, Vote
+from tests.agent.test_rewards import steps_of
 
 SMALL = TTRLConfig(
     model=TINY,
@@ -90,6 +94,54 @@ def test_what_counts_is_what_the_vote_says(
     assert (trust[~right] == 0).all()
     assert torch.allclose(trust[right], (confidence * worth)[:, None].expand(n, 4)[right])
     assert torch.equal(trusted(worth[order], failed[order], confidence), trust[order])
+
+
+def judged() -> Judged:
+    """Two rollouts agree, one of them after a call in vain; the third says something else."""
+    steps = [
+        steps_of("done", "answer"),
+        steps_of("failed", "done", "done", "answer"),
+        steps_of("done", "answer"),
+    ]
+    behaviours = [
+        Behaviour(ops, frozenset(), (), ()) for ops in (("zoom",), ("zoom", "zoom"), ("zoom",))
+    ]
+    said = zip(behaviours, "AAB", (-0.1, -0.3, -0.2), strict=True)
+    ballots = [Ballot(a, a.lower(), b, 1.0, log_prob=p) for b, a, p in said]
+    outcome = Vote("A", (0, 1), confidence=0.5, margin=0.4, weights=(1, 1, 1))
+    finished: Any = [SimpleNamespace(steps=own) for own in steps]
+    return Judged(finished, ballots, outcome, 0, cast(Any, None), [])
+
+
+@pytest.mark.parametrize(
+    ("vote", "learn", "expected"),
+    [
+        # Confidence 0.5 times 1 and behaviour 0.3 by likeness (1, half).
+        ("trajectories", "teacher", [[0.65, 0.65, 0, 0], [0, 0.575, 0.575, 0.575], [0, 0, 0, 0]]),
+        ("majority", "teacher", [[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]]),
+        ("entropy", "teacher", [[1, 1, 0, 0], [0, 1, 1, 1], [1, 1, 0, 0]]),
+        ("majority", "gradient", [[0.577, 0.577, 0, 0], [0.577] * 4, [-1.155, -1.155, 0, 0]]),
+        ("entropy", "gradient", [[1, 1, 0, 0], [-1] * 4, [0, 0, 0, 0]]),
+    ],
+)
+def test_what_counts_in_each_way_to_vote_and_learn(
+    vote: Any, learn: Any, expected: list[list[float]]
+) -> None:
+    config = replace(SMALL, vote=vote, learn=learn, behaviour=0.3)
+    found = gains(judged(), config)
+    torch.testing.assert_close(
+        found, torch.tensor(expected, dtype=torch.float32), atol=1e-3, rtol=0
+    )
+
+
+def test_by_gradient_a_trajectory_is_paid_against_its_group() -> None:
+    config = replace(SMALL, learn="gradient", behaviour=0.3, efficiency=0.0)
+    worth = torch.tensor([1.3, 1.15, 0.0])
+    found = gains(judged(), config)
+    torch.testing.assert_close(found[:, 0], 0.5 * (worth - worth.mean()))
+    costly = gains(judged(), replace(config, efficiency=0.3))
+    assert costly[1, 0] < found[1, 0]  # the call in vain
+    assert costly[0, 0] > found[0, 0]
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
@@ -255,6 +307,7 @@ def test_an_average_follows_its_policy(tmp_path: Path) -> None:
         {"decay": 1},
         {"least_margin": 2},
         {"teacher_temperature": 0},
+        {"align": 2},
     ],
 )
 def test_settings_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:

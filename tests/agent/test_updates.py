@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -15,7 +17,7 @@ from accelerate import Accelerator
 from pixelis_agent.aims import Aim, Gradient, Teacher
 from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.models.anchor import Anchor
-from pixelis_agent.models.batch import later_images
+from pixelis_agent.models.batch import later_images, make_batch, written_scores
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.parts import Part, TokenScorer, score
@@ -86,16 +88,28 @@ def test_a_beginning_is_read_once(tiny: Any, processor: Processor, rollouts: lis
     assert len(shared.beginnings.of(3)) == 0
 
 
-class Same(Anchor):
-    """A reference that is the policy itself, as a moving average is at first."""
+class Louder(Anchor):
+    """A reference with weights of its own: those of the policy, some of them larger."""
 
     def __init__(self) -> None:
-        self.active = torch.no_grad  # type: ignore[method-assign, assignment]
+        self.model: Any = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        weights = [p for name, p in self.model.named_parameters() if name.endswith("v_proj.weight")]
+        assert weights
+        with torch.no_grad():
+            before = [p.clone() for p in weights]
+            for p in weights:
+                p.mul_(1.5)
+            yield
+            for p, old in zip(weights, before, strict=True):
+                p.copy_(old)
 
 
 def aim_of(name: str, rollouts: Sequence[Rollout]) -> Aim:
     steps = torch.randn(len(rollouts), 2, generator=torch.Generator().manual_seed(0))
-    return Gradient(steps, APART) if name == "gradient" else Teacher(steps.abs(), Same(), 0.5)
+    return Gradient(steps, APART) if name == "gradient" else Teacher(steps.abs(), Louder(), 0.5)
 
 
 def moved(
@@ -111,6 +125,8 @@ def moved(
     model = copy.deepcopy(tiny)
     model.model.visual.requires_grad_(False)
     policy, vision = TokenScorer(model, processor, 1.0), VisionCache(model, processor)
+    if isinstance(aim, Teacher):
+        cast(Louder, aim.reference).model = model
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.SGD(trained.values(), lr=1.0)
@@ -143,6 +159,41 @@ def test_gradients_are_those_of_whole_episodes(
     assert longest > 1e-3
     for weight, step in whole.items():
         assert float((step - shared[weight]).norm()) < 1e-5 * longest, weight
+
+
+def test_a_teacher_is_followed_over_the_whole_vocabulary(
+    tiny: Any, processor: Processor, rollouts: list[Rollout]
+) -> None:
+    """Against a loss that is written out here, of whole episodes one by one."""
+    aim = cast(Teacher, aim_of("teacher", rollouts))
+    share = [[0, 2], [5, 1]]
+    free = replace(SHARED, max_grad_norm=1e9)
+    found, noted = moved(tiny, processor, rollouts, share, free, aim, pull=0.0)
+    model = copy.deepcopy(tiny)
+    model.model.visual.requires_grad_(False)
+    teacher = copy.deepcopy(model)
+    for name, weight in teacher.named_parameters():
+        if name.endswith("v_proj.weight"):
+            weight.data.mul_(1.5)
+    lengths = [float((r.label_array() >= 2).sum()) for r in rollouts]
+    loss, total = torch.tensor(0.0), sum(lengths[k] for micro in share for k in micro)
+    for k in (0, 2, 5, 1):
+        batch = make_batch(model, processor, [rollouts[k]])
+        with torch.no_grad():
+            q = (written_scores(teacher, processor, batch) / 0.5).softmax(-1)
+        log_p = written_scores(model, processor, batch)
+        possible = q > 0
+        apart = torch.where(possible, q * (q.clamp_min(1e-30).log() - log_p), 0.0).sum(-1)
+        turns = batch.turns[batch.written]
+        evened = aim.trust[k][turns] * float(np.mean(lengths)) / lengths[k]
+        loss = loss + (evened * apart).sum() / total
+    loss.backward()
+    assert noted == pytest.approx(float(loss.detach()) * total, rel=1e-4)
+    longest = max(float(step.norm()) for step in found.values())
+    for name, weight in model.named_parameters():
+        if name in found:
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            assert float((found[name] + gradient).norm()) < 1e-4 * longest, name
 
 
 @pytest.mark.parametrize("name", ["gradient", "teacher"])
