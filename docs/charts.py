@@ -58,6 +58,7 @@ def adapting(result: dict[str, Any]) -> Any:
         _bars(own, [name for name, _ in rows], [text for _, text in rows])
         own.set(title=f"change of the score, {asked}")
     axes[1].tick_params(labelleft=False)
+    figure.set_figheight(max(3.6, 0.9 + 0.22 * len(rows)))
     return figure
 
 
