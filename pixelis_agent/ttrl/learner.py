@@ -61,6 +61,7 @@ class Learner:
     Attributes:
         model: The policy.
         processor: Its processor.
+        average: Its moving average.
         vision: The features of its frozen tower.
         parts: What a checkpoint holds.
     """
@@ -70,7 +71,7 @@ class Learner:
 
         torch.manual_seed(config.seed)
         self._config = config
-        loaded, self._average = load_with_ema(
+        loaded, self.average = load_with_ema(
             config.model,
             Lora(config.lora_rank, 2 * config.lora_rank),
             config.decay,
@@ -86,12 +87,12 @@ class Learner:
         self._held = HeldUpdates(
             self._policy,
             self._optimizer,
-            self._average,
+            self.average,
             self.vision,
             config,
             Accelerator(cpu=not torch.accelerator.is_available()),
         )
-        self.parts: dict[str, Any] = {**self._held.parts, "average": self._average}
+        self.parts: dict[str, Any] = {**self._held.parts, "average": self.average}
         self._held.prepare()
 
     def learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
@@ -104,7 +105,7 @@ class Learner:
             step: The update's number: of the order in which rollouts are taken.
         """
         made = self._learn(rollouts, gains, step) if rollouts else Decision(ABSTAIN)
-        self._average.step()
+        self.average.step()
         return made
 
     @property
@@ -132,4 +133,4 @@ class Learner:
     def _aim(self, gains: Tensor) -> Aim:
         if self._config.learn == "gradient":
             return Gradient(gains, self._config)
-        return Teacher(gains, self._average, self._config.teacher_temperature)
+        return Teacher(gains, self.average, self._config.teacher_temperature)
