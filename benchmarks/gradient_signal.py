@@ -1,8 +1,9 @@
 """How much of an update's direction is signal, by what it is an update for.
 
-``python benchmarks/gradient_signal.py`` lets an agent that does not learn meet queries under a
-shift, a group of rollouts each, and takes the gradient of each group: of the policy gradient with
-the true scores as pay, the same with what votes pay, and of the teacher that votes trust.
+``python benchmarks/gradient_signal.py`` lets an agent that is aligned and does not learn meet
+queries under a shift, a group of rollouts each, and takes the gradient of each group: of the
+policy gradient with the true scores as pay, the same with what votes pay, and of the teacher that
+votes trust.
 
 - signal: the squared length of the mean gradient, without the bias of its noise: the mean product
   of the gradients of two different groups.

@@ -4,8 +4,8 @@
 with each of its parts left out, and with two methods of others, several seeds each, a seed with a
 stream and held-out rooms of its own; it plays those under the shift (did it help?) and unshifted
 ones (did it harm?) with every result and with the agent as it was, greedily and sampled as in
-adapting. With ``--sequence A B A`` it adapts
-to one shift after another instead, and plays all of them after each.
+adapting. With ``--sequence A B A`` it adapts to one shift after another instead, and plays all of
+them after each.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pixelis_agent.demo import trained_types
 from pixelis_agent.log import read_metrics
 from pixelis_agent.models.load import TINY
 from pixelis_agent.splits import TRAIN, evaluation_indices
+from pixelis_agent.ttrl.poison import KINDS
 from pixelis_env.leakage import Fingerprint, leaks
 from pixelis_env.tasks.rooms import RoomsSource
 
-POISONS = ("duplicate", "corrupt", "unanswerable", "lopsided")
 PLAIN = ("--learn", "gradient", "--align", "0")
 ARMS = {
     "frozen": None,
@@ -44,7 +44,7 @@ ARMS = {
     "without fidelity": ("--no-by-fidelity",),
     "without abstention": ("--least-margin", "0"),
     "without the anchor": ("--no-anchor",),
-} | {f"30 % poisoned, {kind}": ("--poison", kind) for kind in POISONS}
+} | {f"30 % poisoned, {kind}": ("--poison", kind) for kind in KINDS}
 MEASURES = {
     "score": "score",
     "solved": "solved",

@@ -129,11 +129,11 @@ def gains(judged: Judged, config: TTRLConfig) -> Tensor:
         model, confidence = ballots[judged.chosen].behaviour, judged.outcome.confidence
         alike = torch.tensor([similarity(ballot.behaviour, model) for ballot in ballots])
         worth = agree * (1 + config.behaviour * alike)
-    costs = pad_steps([efficiency(one, RewardConfig()) for one in steps])
     if config.learn == "teacher":
         failed = pad_steps([operations(one) & ~valid_steps(one) for one in steps])
         return trusted(worth, failed, confidence)
     if config.vote == "trajectories":
+        costs = pad_steps([efficiency(one, RewardConfig()) for one in steps])
         return paid(worth, costs, confidence, config.efficiency)
     if config.vote == "entropy":
         worth = torch.tensor([ballot.log_prob for ballot in ballots])
