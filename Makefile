@@ -28,7 +28,8 @@ demo-env: $(VENV)/.base
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.dev $(VENV)/.bench $(VENV)/.browser $(VENV)/.ray $(VENV)/.docs lint
+test-all: $(VENV)/.dev $(VENV)/.bench $(VENV)/.browser $(VENV)/.ray \
+    $(VENV)/.deepspeed $(VENV)/.docs lint
 	$(BIN)/python -m pytest -n 2 $(SLOW)
 
 # OpenEnv and verifiers want different releases of mcp: an environment for each. The server of MCP is
@@ -134,6 +135,10 @@ $(VENV)/.browser: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.ray: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e ".[ray]"
+	touch $@ $(VENV)/.base
+
+$(VENV)/.deepspeed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[deepspeed]"
 	touch $@ $(VENV)/.base
 
 clean:

@@ -245,19 +245,22 @@ class Heads(nn.Module):
             targets: Of the batch.
         """
         losses: dict[str, Tensor] = {}
+        # float32, but where an engine keeps weights for itself and computes in less (DeepSpeed).
+        hidden = hidden.to(self.meant.weight.dtype)
         for name, where in targets.at.items():
-            states = hidden[where[:, 0], where[:, 1]].float()
+            states = hidden[where[:, 0], where[:, 1]]
             value = targets.value[name]
             if name == "box":
-                losses[name] = box_loss(self.boxes(states), value)
+                losses[name] = box_loss(self.boxes(states).float(), value)
             elif name in ("point", "time"):
                 head = self.point if name == "point" else self.time
-                losses[name] = nn.functional.smooth_l1_loss(head(states).sigmoid(), value, beta=0.1)
+                said = head(states).float().sigmoid()
+                losses[name] = nn.functional.smooth_l1_loss(said, value, beta=0.1)
             elif name == "reference":
-                losses[name] = nn.functional.cross_entropy(self.reference(states), value)
+                losses[name] = nn.functional.cross_entropy(self.reference(states).float(), value)
             else:
                 assert targets.pairs is not None
                 query, row, token = targets.pairs.unbind(1)
-                logits = self.point_at(states[query], hidden[row, token].float())
-                losses[name] = pointing_loss(logits, value, query)
+                logits = self.point_at(states[query], hidden[row, token])
+                losses[name] = pointing_loss(logits.float(), value, query)
         return losses

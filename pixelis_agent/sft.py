@@ -31,10 +31,13 @@ from pixelis_agent.models.load import Lora, hidden_size, load_model
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.sharding import (
+    EveryonesMoments,
+    Layout,
     WholeMoments,
     WholeWeights,
     check_launch,
-    split_if_asked,
+    launched,
+    layout_of,
     whole_state,
 )
 from pixelis_agent.spans import LABEL_WEIGHTS, Label
@@ -67,7 +70,7 @@ class Objective(nn.Module):
         processor: The model's.
         heads: Trained with it.
         numbers: Compute the loss "number" of the arguments' numbers too.
-        split: The weights are split over processes.
+        split: Something of it is split over processes.
     """
 
     _values: Tensor
@@ -138,21 +141,15 @@ def train(config: SFTConfig) -> dict[str, Any]:
 
     Raises:
         ValueError: The corpora do not fill one batch, a setting does not fit, or it was launched
-            with DeepSpeed or FSDP 1.
+            with FSDP 1, ZeRO 0 or ZeRO 3.
     """
-    from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
     one_thread()
     check_launch()
     # A head without a target in a process' share of the step takes no part in its backward pass.
     some_idle = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(
-        # Without it, processes that torchrun started on CPUs would not know of each other.
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision=config.mixed_precision,
-        kwargs_handlers=[some_idle],
-    )
+    accelerator = launched(config.mixed_precision, some_idle)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
         write_settings(config, out)
@@ -169,8 +166,8 @@ def train(config: SFTConfig) -> dict[str, Any]:
     if config.freeze_vision:
         tower = base_model(model).visual.requires_grad_(False)
         look = VisionCache(model, processor).inputs
-    split = split_if_asked(accelerator, whole=tower)
-    _check(config, split)
+    layout = layout_of(accelerator, tower, config.max_grad_norm)
+    _check(config, layout, model, accelerator.num_processes)
     heads = Heads(hidden_size(model)) if config.heads else None
     examples = Examples(config.data, processor, direct=config.direct)
     steps = list(steps_of(config, examples.levels()))
@@ -178,7 +175,13 @@ def train(config: SFTConfig) -> dict[str, Any]:
         raise ValueError(f"{len(examples)} episodes do not fill one batch of {config.batch}")
 
     # 2. The optimizer, and where the run stands.
-    objective = Objective(model, processor, heads, numbers=config.number_weight > 0, split=split)
+    objective = Objective(
+        model,
+        processor,
+        heads,
+        numbers=config.number_weight > 0,
+        split=layout is not Layout.WHOLE,
+    )
     optimizer = make_optimizer(
         objective, config.learning_rate, config.weight_decay, config.optimizer
     )
@@ -192,9 +195,11 @@ def train(config: SFTConfig) -> dict[str, Any]:
     factors = tokens | LOSS_WEIGHTS
     parts: dict[str, Any] = {"objective": objective, "optimizer": optimizer, "schedule": schedule}
     parallel, prepared = accelerator.prepare(objective, optimizer)
-    if split:
+    if layout is Layout.SPLIT:
         parts["objective"] = WholeWeights(parallel)
         parts["optimizer"] = WholeMoments(parallel, optimizer)
+    elif layout is Layout.ZERO:
+        parts["optimizer"] = EveryonesMoments(accelerator, prepared)
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
     log = Log(out, len(steps), progress.step, on=is_main)
@@ -216,6 +221,8 @@ def train(config: SFTConfig) -> dict[str, Any]:
             if heads is not None:
                 targets = gather_targets(batch, [row.targets for row in micro], processor.image_id)
             last = batch is batches[-1]
+            # DeepSpeed's engine makes its step within the last backward pass, and must be told.
+            accelerator.sync_gradients = last
             wait = contextlib.nullcontext() if last else accelerator.no_sync(parallel)
             with wait, accelerator.autocast():
                 losses = parallel(batch, weight, total, targets)
@@ -249,23 +256,33 @@ def train(config: SFTConfig) -> dict[str, Any]:
             progress.worse_in_a_row = 0 if better else progress.worse_in_a_row + 1
         if done or progress.step % config.checkpoint_every == 0:
             checkpoints.save(progress, write=is_main)
-    state = whole_state(model) if split else None
+    state = whole_state(model) if layout is Layout.SPLIT else None
     if is_main and not config.evaluate_episodes:
         save_model(model, processor, out / "model", state)
     log.close()
     return {"steps": progress.step, "score": progress.best_score}
 
 
-def _check(config: SFTConfig, split: bool) -> None:
+def _check(config: SFTConfig, layout: Layout, model: nn.Module, processes: int) -> None:
+    adamw = {"the optimizer adamw (Muon needs whole matrices)": config.optimizer == "adamw"}
+    evaluate = "evaluate_episodes 0 (one process cannot play with its part of a model)"
+    dtypes = {parameter.dtype for parameter in model.parameters()}
     rules = {
-        "evaluate_episodes 0 (one process cannot play with its part of a model)": (
-            config.evaluate_episodes == 0
-        ),
-        "the optimizer adamw (Muon needs whole matrices)": config.optimizer == "adamw",
+        Layout.WHOLE: {},
+        Layout.SPLIT: {evaluate: config.evaluate_episodes == 0, **adamw},
+        Layout.ZERO: {
+            **adamw,
+            f"a batch that {processes} processes share alike": config.batch % processes == 0,
+            "mixed_precision bf16, or float32 weights": (
+                config.mixed_precision == "bf16"
+                or (config.mixed_precision == "no" and dtypes == {torch.float32})
+            ),
+        },
     }
-    for rule, holds in rules.items():
-        if split and not holds:
-            raise ValueError(f"training with split weights (FSDP) needs {rule}")
+    kinds = {Layout.SPLIT: "split weights (FSDP)", Layout.ZERO: "DeepSpeed"}
+    for rule, holds in rules[layout].items():
+        if not holds:
+            raise ValueError(f"training with {kinds[layout]} needs {rule}")
 
 
 def held_out_score(

@@ -1,14 +1,16 @@
-"""Weights that are split over processes (FSDP2 through accelerate), and made whole to be kept.
+"""What is split over processes, as `accelerate launch` says (environments/accelerate).
 
-A run is split when `accelerate launch` says so (environments/accelerate): each process then holds
-a part of every weight, gradient and moment. What is written to disk is whole: the model loads
-anywhere, and one process can read the checkpoint too.
+With FSDP2 each process holds a part of every weight, gradient and moment. What is written to disk
+is whole: the model loads anywhere, and one process can read the checkpoint too. With DeepSpeed's
+ZeRO 1 and 2 weights are whole in every process, moments (and gradients) are split; a checkpoint
+holds each process' part.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import torch
@@ -17,42 +19,81 @@ from torch import nn
 Tensor = torch.Tensor
 
 
+class Layout(Enum):
+    """What each process holds."""
+
+    WHOLE = "whole"
+    """All weights, gradients and moments."""
+    SPLIT = "split"
+    """A part of everything (FSDP2)."""
+    ZERO = "zero"
+    """All weights, and a part of the moments (DeepSpeed's ZeRO 1 and 2)."""
+
+
 def check_launch() -> None:
     """To be called before anything is loaded.
 
     Raises:
-        ValueError: accelerate was launched with DeepSpeed or FSDP 1.
+        ValueError: accelerate was launched with FSDP 1.
     """
-    if _asked("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError(
-            "DeepSpeed is not supported: launch with whole models (DDP) or with FSDP2, which "
-            "splits what ZeRO 3 splits (environments/accelerate)"
-        )
     if _asked("ACCELERATE_USE_FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
         raise ValueError("FSDP 1 is not supported: set fsdp_version: 2 (environments/accelerate)")
 
 
-def split_if_asked(accelerator: Any, whole: nn.Module | None) -> bool:
-    """Whether `prepare` will split the model.
+def launched(mixed_precision: str = "no", *handlers: Any) -> Any:
+    """The accelerator of a process, however it was launched.
 
-    accelerate splits on accelerators only and would take whole models on CPUs without a word; here
-    two CPU processes do what two GPUs would.
+    Args:
+        mixed_precision: As of `Accelerator`.
+        handlers: The `kwargs_handlers` of `Accelerator`.
+    """
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+
+    # Without it, processes that torchrun started on CPUs would not know of each other.
+    cpu = not torch.accelerator.is_available()
+    if cpu and _asked("ACCELERATE_USE_DEEPSPEED"):
+        # Told that there are CPUs only, accelerate would leave DeepSpeed out without a word.
+        cpu, handlers = False, (*handlers, InitProcessGroupKwargs(backend="gloo"))
+    return Accelerator(cpu=cpu, mixed_precision=mixed_precision, kwargs_handlers=[*handlers])
+
+
+def layout_of(accelerator: Any, whole: nn.Module | None, max_grad_norm: float) -> Layout:
+    """What `prepare` will split, which it is readied for.
+
+    accelerate splits by FSDP on accelerators only and would take whole models on CPUs without a
+    word; here two CPU processes do what two GPUs would.
 
     Args:
         accelerator: Before its `prepare`.
         whole: A frozen part that each process keeps whole, to be used outside the model's forward.
+        max_grad_norm: To which gradients are shortened; DeepSpeed does it by itself.
+
+    Raises:
+        ValueError: accelerate was launched with another stage of ZeRO.
     """
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
     state = accelerator.state
+    if state.distributed_type == DistributedType.DEEPSPEED:
+        stage = state.deepspeed_plugin.zero_stage
+        if stage not in (1, 2):
+            raise ValueError(
+                f"DeepSpeed's ZeRO {stage} is not supported: set zero_stage to 1 or 2, or launch "
+                "with FSDP2, which splits weights too (environments/accelerate)"
+            )
+        # It asks for the size of micro-batches, which says nothing to it here.
+        own = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": max_grad_norm}
+        state.deepspeed_plugin.deepspeed_config.update(own)
+        return Layout.ZERO
     if _asked("ACCELERATE_USE_FSDP") and state.distributed_type == DistributedType.MULTI_CPU:
         state.fsdp_plugin = FullyShardedDataParallelPlugin()
         state.distributed_type = DistributedType.FSDP
     if state.distributed_type != DistributedType.FSDP:
-        return False
+        return Layout.WHOLE
     if whole is not None:
         state.fsdp_plugin.ignored_modules = [whole]
-    return True
+    return Layout.SPLIT
 
 
 def _asked(name: str) -> bool:
@@ -114,6 +155,47 @@ class WholeMoments:
 
         options = StateDictOptions(full_state_dict=True)
         set_optimizer_state_dict(self._module, self._optimizer, dict(state), options=options)
+
+
+class EveryonesMoments:
+    """The optimizer of ZeRO 1 and 2 for a checkpoint. All processes take part in each call.
+
+    Args:
+        accelerator: What prepared it.
+        optimizer: As `prepare` gave it.
+    """
+
+    def __init__(self, accelerator: Any, optimizer: Any) -> None:
+        self._accelerator = accelerator
+        self._engine = optimizer.optimizer  # accelerate's own is a thin cover
+
+    def state_dict(self) -> dict[str, Any]:
+        """The parts of all processes: of the moments, and of the weights in full precision."""
+        from accelerate.utils import gather_object
+
+        own = {"moments": self._engine.optimizer.state_dict(), "weights": self._weights()}
+        return {"parts": gather_object([own])}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Each process takes its part.
+
+        Raises:
+            ValueError: They are of another number of processes.
+        """
+        parts, here = state["parts"], self._accelerator.num_processes
+        if len(parts) != here:
+            raise ValueError(
+                f"the checkpoint is of {len(parts)} DeepSpeed processes, here are {here}: continue "
+                "with as many"
+            )
+        own = parts[self._accelerator.process_index]
+        self._engine.optimizer.load_state_dict(own["moments"])
+        for weights, kept in zip(self._weights(), own["weights"], strict=True):
+            weights.copy_(kept)
+
+    def _weights(self) -> list[Tensor]:
+        """The process' part of each group of weights, in full precision."""
+        return [weights.detach() for weights in self._engine.single_partition_of_fp32_groups]
 
 
 def whole_state(module: nn.Module) -> dict[str, Any]:

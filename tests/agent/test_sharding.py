@@ -1,4 +1,4 @@
-"""Split weights, on two CPU processes, by the launch files that are shipped."""
+"""What is split over processes, on two CPU processes, by the launch files that are shipped."""
 
 from __future__ import annotations
 
@@ -41,20 +41,31 @@ def trained(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.fixture(params=["cpu_fsdp.yaml", "cpu_zero2.yaml"])
+def split(request: pytest.FixtureRequest) -> str:
+    """Each launch file that splits."""
+    file: str = request.param
+    if "zero" in file:
+        pytest.importorskip("deepspeed")
+    return file
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_split_weights_learn_what_whole_ones_do(corpus: Path, base: Path, tmp_path: Path) -> None:
-    """Four episodes a step, with heads, in two processes with whole and with split weights."""
+def test_two_processes_learn_the_same_whatever_each_holds(
+    split: str, corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    """Four episodes a step, with heads, in two processes with all of it and with parts."""
     options = ("--epochs", "2", "--checkpoint-every", "2")
     launch("cpu_ddp.yaml", corpus, base, tmp_path / "ddp", *options)
-    launch("cpu_fsdp.yaml", corpus, base, tmp_path / "fsdp", *options)
-    whole, split = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("ddp", "fsdp"))
-    assert [row["step"] for row in split] == [1, 2, 3, 4]
-    for row, twin in zip(whole, split, strict=True):
+    launch(split, corpus, base, tmp_path / "split", *options)
+    whole, parts = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("ddp", "split"))
+    assert [row["step"] for row in parts] == [1, 2, 3, 4]
+    for row, twin in zip(whole, parts, strict=True):
         assert twin["imitation"] == pytest.approx(row["imitation"], rel=1e-5)
         assert twin["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-4)
-    assert split[-1]["imitation"] < split[0]["imitation"]
-    before, ours, theirs = (trained(p) for p in (base, tmp_path / "fsdp", tmp_path / "ddp"))
+    assert parts[-1]["imitation"] < parts[0]["imitation"]
+    before, ours, theirs = (trained(p) for p in (base, tmp_path / "split", tmp_path / "ddp"))
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, atol=1e-5, rtol=0)
@@ -63,12 +74,14 @@ def test_split_weights_learn_what_whole_ones_do(corpus: Path, base: Path, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_split_run_that_is_killed_goes_on(corpus: Path, base: Path, tmp_path: Path) -> None:
+def test_a_split_run_that_is_killed_goes_on(
+    split: str, corpus: Path, base: Path, tmp_path: Path
+) -> None:
     options = ("--no-heads", "--checkpoint-every", "1", "--epochs", "3")
-    launch("cpu_fsdp.yaml", corpus, base, tmp_path / "whole", *options)
+    launch(split, corpus, base, tmp_path / "whole", *options)
     out = tmp_path / "again"
     process = subprocess.Popen(
-        [sys.executable, *command("cpu_fsdp.yaml", corpus, base, out, *options)],
+        [sys.executable, *command(split, corpus, base, out, *options)],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -80,38 +93,64 @@ def test_a_split_run_that_is_killed_goes_on(corpus: Path, base: Path, tmp_path: 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert len(read_metrics(out / "metrics.jsonl")) < 6
-    launch("cpu_fsdp.yaml", corpus, base, out, *options)
+    launch(split, corpus, base, out, *options)
     rows, again = (read_metrics(p / "metrics.jsonl") for p in (tmp_path / "whole", out))
     assert again == rows
     for name, value in trained(out).items():
         assert torch.equal(value, trained(tmp_path / "whole")[name]), name
-    # One process reads the checkpoint too, and finds nothing left to do.
-    config = SFTConfig(
-        data=(corpus,),
-        out=out,
-        model=str(base),
-        epochs=3,
-        batch=4,
-        micro_batch=2,
-        heads=False,
-        checkpoint_every=1,
-    )
-    assert train(config)["steps"] == 6
+    if split == "cpu_fsdp.yaml":
+        # One process reads the checkpoint too, and finds nothing left to do.
+        config = SFTConfig(
+            data=(corpus,),
+            out=out,
+            model=str(base),
+            epochs=3,
+            batch=4,
+            micro_batch=2,
+            heads=False,
+            checkpoint_every=1,
+        )
+        assert train(config)["steps"] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_zero_computes_in_half_and_keeps_weights_in_full_precision(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("deepspeed")
+    options = ("--epochs", "2", "--mixed-precision", "bf16", "--lora-rank", "4")
+    launch("cpu_ddp.yaml", corpus, base, tmp_path / "ddp", *options)
+    launch("cpu_zero2.yaml", corpus, base, tmp_path / "run", *options)
+    whole, zero = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("ddp", "run"))
+    for row, twin in zip(whole, zero, strict=True):
+        assert twin["imitation"] == pytest.approx(row["imitation"], rel=1e-3)
+        assert twin["grad_norm"] == pytest.approx(row["grad_norm"], rel=0.05)
+    (state,) = (tmp_path / "run").glob("checkpoint-*/optimizer.pt")
+    parts = torch.load(state, weights_only=True)["parts"]
+    assert len(parts) == 2
+    for part in parts:
+        assert part["weights"]
+        assert all(w.dtype == torch.float32 for w in part["weights"])
+    sizes = [sum(w.numel() for w in part["weights"]) for part in parts]
+    assert max(sizes) < 1.1 * min(sizes)
 
 
 SCRIPT = """
+import os
+
 import torch
 from accelerate import Accelerator
 from torch.distributed.tensor import DTensor
 from pixelis_agent.models.load import load_model
-from pixelis_agent.sharding import WholeWeights, split_if_asked
+from pixelis_agent.sharding import Layout, WholeWeights, layout_of
 
 accelerator = Accelerator(cpu=True)
 model = load_model({base!r}).model
 tower = model.model.visual.requires_grad_(False)
 before = {{name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}}
 optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
-assert split_if_asked(accelerator, whole=tower)
+assert layout_of(accelerator, tower, 1.0) is Layout.SPLIT
 split, optimizer = accelerator.prepare(model, optimizer)
 trained = {{name: p for name, p in split.named_parameters() if p.requires_grad}}
 assert trained and all(isinstance(p, DTensor) for p in trained.values())
@@ -125,7 +164,7 @@ if accelerator.is_main_process:
     assert all(torch.equal(state[name], before[name]) for name in before)
 else:
     assert not state
-print("split", accelerator.process_index)
+os.write(1, f"split {{accelerator.process_index}}\n".encode())  # at one go
 """
 
 
@@ -157,6 +196,23 @@ def test_what_cannot_be_split_is_refused(corpus: Path, base: Path, tmp_path: Pat
             launch("cpu_fsdp.yaml", corpus, base, tmp_path / "run", *option)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_zero_cannot_do_is_refused(corpus: Path, base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed")
+    for option, named in (
+        (("--optimizer", "muon"), "needs the optimizer adamw"),
+        (("--batch", "3"), "needs a batch that 2 processes share alike"),
+        (("--dtype", "bfloat16"), "needs mixed_precision bf16, or float32 weights"),
+    ):
+        with pytest.raises(ChildProcessError, match=named):
+            launch("cpu_zero2.yaml", corpus, base, tmp_path / "run", *option)
+    three = tmp_path / "zero3.yaml"
+    three.write_text((LAUNCH / "cpu_zero2.yaml").read_text().replace("stage: 2", "stage: 3"))
+    with pytest.raises(ChildProcessError, match="ZeRO 3 is not supported: set zero_stage to 1"):
+        launch(str(three), corpus, base, tmp_path / "run")
+
+
 def test_the_launch_files_are_read_as_they_are_meant() -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
@@ -169,19 +225,17 @@ def test_the_launch_files_are_read_as_they_are_meant() -> None:
     assert kinds == {
         "cpu_ddp": "MULTI_GPU",  # with use_cpu, as the file says
         "cpu_fsdp": "FSDP",
+        "cpu_zero2": "DEEPSPEED",
         "gpu_ddp": "MULTI_GPU",
         "gpu_fsdp": "FSDP",
+        "gpu_zero2": "DEEPSPEED",
     }
 
 
-@pytest.mark.parametrize(
-    ("variable", "named"),
-    [("ACCELERATE_USE_DEEPSPEED", "DeepSpeed is not"), ("ACCELERATE_USE_FSDP", "FSDP 1 is not")],
-)
-def test_other_ways_to_split_are_refused_before_anything_is_loaded(
-    variable: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_fsdp_1_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, "true")
-    with pytest.raises(ValueError, match=named):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ValueError, match="FSDP 1 is not"):
         train(SFTConfig(data=(tmp_path / "nothing",), out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
