@@ -164,7 +164,7 @@ if accelerator.is_main_process:
     assert all(torch.equal(state[name], before[name]) for name in before)
 else:
     assert not state
-os.write(1, f"split {{accelerator.process_index}}\n".encode())  # at one go
+os.write(1, f"split {{accelerator.process_index}}\\n".encode())  # at one go
 """
 
 
