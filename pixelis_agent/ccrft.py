@@ -21,7 +21,7 @@ import torch
 
 from pixelis_agent.aims import Gradient
 from pixelis_agent.coherence import Coherence
-from pixelis_agent.collect import Collector, envs_for
+from pixelis_agent.collectors import collector_for
 from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.corridor import Verdict
 from pixelis_agent.curiosity import Curiosity
@@ -35,6 +35,7 @@ from pixelis_agent.models.load import Lora
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.parts import TokenScorer
+from pixelis_agent.policies.copies import CopiedPolicy, Recipe
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rewards import (
     Watch,
@@ -45,6 +46,7 @@ from pixelis_agent.rewards import (
     pad_steps,
     valid_steps,
 )
+from pixelis_agent.sharding import launched
 from pixelis_agent.training import (
     Checkpoints,
     keep_best,
@@ -68,7 +70,7 @@ class Progress:
 
 
 def train(config: CCRFTConfig) -> dict[str, Any]:
-    """Trains; a run that was stopped continues from its last checkpoint, bit for bit.
+    """Trains; a run that was stopped continues from its last checkpoint (without Ray bit for bit).
 
     Writes to `config.out`: `config.json`, `metrics.jsonl`, TensorBoard events, checkpoints, and
     `model/`, the adapter, which `load_model` reads: the best by held-out score where one is
@@ -77,12 +79,8 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     Raises:
         ValueError: A setting is out of range, or the tasks have no known answers.
     """
-    from accelerate import Accelerator
-
     one_thread()
-    accelerator = Accelerator(
-        cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision
-    )
+    accelerator = launched(config.mixed_precision)
     _check(config, accelerator)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
@@ -90,9 +88,10 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     torch.manual_seed(config.seed)
 
     # 1. The policy, its anchor, and who judges its steps.
+    lora = Lora(config.lora_rank, 2 * config.lora_rank)
     loaded, anchor = load_with_anchor(
         config.model,
-        Lora(config.lora_rank, 2 * config.lora_rank),
+        lora,
         dtype=config.dtype,
         gradient_checkpointing=config.gradient_checkpointing,
     )
@@ -121,24 +120,22 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
     held.prepare()
-    player = VLMPolicy(
-        model,
-        processor,
-        temperature=config.temperature,
-        max_new_tokens=config.max_tokens,
-        look=vision.inputs,
-    )
+    recipe = Recipe(config.model, lora, config.dtype)
+    ways: Any = {"temperature": config.temperature, "max_new_tokens": config.max_tokens}
+    player = VLMPolicy(model, processor, look=vision.inputs, **ways)
     log = Log(out, config.iterations, progress.step, on=is_main)
     tasks = config.level, config.shift, config.types, config.tools
     env_kwargs = env_arguments(*tasks)
-    each = envs_for(config.batch, config.workers)
 
     # 3. The loop.
-    with Collector(
+    with collector_for(
         config.env,
         env_arguments(*tasks, config.max_steps),
         workers=config.workers,
-        envs_per_worker=each,
+        batch=config.batch,
+        ray=config.ray,
+        gpus=config.ray_gpus,
+        cluster=config.cluster,
     ) as collector:
         if config.evaluate_episodes and collector.size is not None:
             raise ValueError(
@@ -151,7 +148,8 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
             player.model.eval()
 
             # a. Groups of episodes, each on one task; silent groups are replaced.
-            lived, played = sample_groups(collector, player, encoder, progress, config, accelerator)
+            who = CopiedPolicy(recipe, model, **ways) if config.ray else player
+            lived, played = sample_groups(collector, who, encoder, progress, config, accelerator)
             sampled = time.perf_counter()
 
             # b. What each step pays, and the advantage of each. Every process judges them all.

@@ -103,6 +103,7 @@ class RayCollector:
             they do.
         envs_per_worker: Environments in each, which is how many episodes it plays at one time; a
             room that is played takes about 40 MB.
+        gpus: Of the cluster's, that each actor takes, e.g. 1 or 0.5; for policies that compute.
         address: Of the cluster: "auto" for the one that this machine belongs to, or "host:6379";
             None starts a Ray of its own on this machine. Where the process is connected already,
             that connection is used.
@@ -123,16 +124,20 @@ class RayCollector:
         *,
         workers: int = 2,
         envs_per_worker: int = 4,
+        gpus: float = 0.0,
         address: str | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         if envs_per_worker < 1:
             raise ValueError(f"envs_per_worker must be at least 1, not {envs_per_worker}")
+        if gpus < 0:
+            raise ValueError(f"gpus must be 0 or more, not {gpus:g}")
         require("RayCollector", "ray", "ray")
         self.env_id = env_id
         self._env_kwargs = dict(env_kwargs or {})
-        self._n_workers, self._slots, self._address = workers, envs_per_worker, address
+        self._n_workers, self._slots, self._gpus = workers, envs_per_worker, gpus
+        self._address = address
         # Wrong arguments are refused here, before anything is started.
         host = Host(env_id, self._env_kwargs, 1)
         self.source, self.size = host.source, host.size
@@ -263,12 +268,16 @@ class RayCollector:
         if done:
             return done[0]
         fleet.patience = math.inf
-        cpus, free = (
-            found().get("CPU", 0) for found in (ray.cluster_resources, ray.available_resources)
+        every, free = ray.cluster_resources(), ray.available_resources()
+        needs = {"CPU": 1.0} | ({"GPU": self._gpus} if self._gpus else {})
+        found = "; ".join(
+            f"{need:g} {kind}, of which the cluster has {every.get(kind, 0):g} and "
+            f"{free.get(kind, 0):g} are free"
+            for kind, need in needs.items()
         )
         warnings.warn(
             f"after {LATE:g} s {started} of {len(fleet.workers)} workers have started: each takes "
-            f"one CPU, the cluster has {cpus:g}, of which {free:g} are free",
+            f"{found}",
             stacklevel=2,
         )
         return ray.wait(calls)[0][0]
@@ -341,8 +350,10 @@ class RayCollector:
         import ray
 
         # No restarts by Ray: a fresh actor must begin the run before it plays.
-        remote = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=self._slots)(Player)
-        return remote.remote(self.env_id, self._env_kwargs, self._slots)
+        remote = ray.remote(
+            num_cpus=1, num_gpus=self._gpus, max_restarts=0, max_concurrency=self._slots
+        )
+        return remote(Player).remote(self.env_id, self._env_kwargs, self._slots)
 
     def _start_workers(self) -> None:
         self._workers = [worker for worker in self._workers if worker.actor is not None]

@@ -157,6 +157,11 @@ class CCRFTConfig:
         mixed_precision: Of the computation.
         gradient_checkpointing: Trade time for memory.
         workers: Processes that hold environments, for each training process.
+        ray: Ray actors that hold environments and copies of the policy, in place of `workers`,
+            for each training process; 0 = without Ray. Which episodes meet in an actor is a matter
+            of timing, so a run is not the same to the last bit.
+        ray_gpus: GPUs that each actor's copy of the policy computes on, e.g. 1 or 0.5; 0 = its CPU.
+        cluster: Address of the Ray cluster, e.g. "auto"; default: a Ray of its own here.
         batch: Episodes that the policy is asked about at once.
         seed: Of tasks, sampling and first weights.
         checkpoint_every: Iterations between checkpoints.
@@ -194,6 +199,9 @@ class CCRFTConfig:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
     workers: int = 2
+    ray: int = 0
+    ray_gpus: float = 0.0
+    cluster: str | None = None
     batch: int = 16
     seed: int = 0
     checkpoint_every: int = 5

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelis_agent.collect import AsyncPolicy, Collector, envs_for
+from pixelis_agent.collect import AsyncPolicy
+from pixelis_agent.collectors import collector_for
 from pixelis_agent.config import EvalConfig
 from pixelis_agent.figures import Report, show
 from pixelis_agent.log import Bar
@@ -22,7 +23,6 @@ from pixelis_agent.tally import Tally
 from pixelis_env.tasks.benchmarks.source import RowSource
 
 if TYPE_CHECKING:
-    from pixelis_agent.cluster import RayCollector
     from pixelis_agent.models.processor import Processor
 
 RESULTS, DIALOGUES = "results.json", "dialogues.jsonl"
@@ -73,17 +73,9 @@ def evaluate(
     said: dict[int, dict[str, Any]] = {}
     traces = None if out is None else _clear(out / "traces")
     with ExitStack() as stack:
-        collector: Collector | RayCollector
-        if ray:
-            from pixelis_agent.cluster import RayCollector
-
-            each = envs_for(batch, ray)
-            collector = RayCollector(
-                env_id, kwargs, workers=ray, envs_per_worker=each, address=cluster
-            )
-        else:
-            each = envs_for(batch, workers)
-            collector = Collector(env_id, kwargs, workers=workers, envs_per_worker=each)
+        collector = collector_for(
+            env_id, kwargs, workers=workers, batch=batch, ray=ray, cluster=cluster
+        )
         stack.enter_context(collector)
         tasks = evaluation_indices(seed, episodes, collector.size) if indices is None else indices
         if collector.size is not None and isinstance(tasks, range) and tasks[-1] >= collector.size:
@@ -142,8 +134,6 @@ def run(config: EvalConfig) -> dict[str, Any]:
     """Evaluates as `config` says, prints the table, and returns the figures."""
     kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
     kwargs |= source_arguments(config)
-    if config.cluster is not None and not config.ray:
-        raise ValueError("cluster needs ray: say how many actors are to play there")
     if config.ray and config.device not in (None, "cpu"):
         raise ValueError(
             "Ray actors hold copies of a policy and have no GPU: serve the model and give the "

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pixelis_agent.collect import Collector, Finished
+from pixelis_agent.collectors import AnyCollector
 from pixelis_agent.config import CCRFTConfig
 from pixelis_agent.encode import ObservationEncoder
+from pixelis_agent.finished import Finished
 from pixelis_agent.policies.base import Policy
 from pixelis_agent.rewards import silent_groups
 from pixelis_agent.rollout import Rollout
@@ -50,7 +51,7 @@ class Lived:
 
 
 def sample_groups(
-    collector: Collector,
+    collector: AnyCollector,
     player: Policy,
     encoder: ObservationEncoder,
     stream: Stream,
@@ -78,7 +79,9 @@ def sample_groups(
         played: list[Lived] = []
         # A finite source's tasks come again: other draws, so that other episodes.
         seed = config.seed + 100_003 * numbers.start
-        for finished in collector.run(player, wanted, batch=config.batch, seed=seed, lockstep=True):
+        for finished in collector.run(
+            player, wanted, batch=config.batch, seed=seed, lockstep=not config.ray
+        ):
             task, repeat = divmod(finished.position, config.group)
             played.append(_lived(finished, own[task], repeat, config.group, encoder))
         every = sorted(gather_object(played), key=lambda episode: episode.place)
@@ -95,7 +98,7 @@ def sample_groups(
     return kept, {"score": float(np.mean(scores)), "replaced_groups": float(replaced)}
 
 
-def _task(collector: Collector, number: int) -> int:
+def _task(collector: AnyCollector, number: int) -> int:
     """The index of training task `number`; a finite source begins anew after its last."""
     return TRAIN[number % len(TRAIN)] if collector.size is None else number % collector.size
 

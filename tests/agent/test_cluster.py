@@ -8,18 +8,23 @@ import re
 import signal
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from pixelis_agent.ccrft import train
 from pixelis_agent.cluster import TRIES, RayCollector
 from pixelis_agent.collect import Collector, collect
-from pixelis_agent.config import EvalConfig
+from pixelis_agent.config import CCRFTConfig, EvalConfig
 from pixelis_agent.evaluate import run
 from pixelis_agent.finished import Finished, RolloutError
+from pixelis_agent.log import read_metrics
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy
 from pixelis_agent.policies.vlm import VLMPolicy
 from tests.agent.slow_policy import Slow
@@ -38,6 +43,7 @@ def cluster() -> Iterator[None]:
     ray.init(
         "local",
         num_cpus=4,
+        num_gpus=1,  # one to give out; nothing here computes on it
         include_dashboard=False,
         object_store_memory=128 * 2**20,
         log_to_driver=False,
@@ -171,6 +177,66 @@ def test_workers_that_are_killed_again_and_again(unbroken: list[Any], tmp_path: 
         killer.join()
     assert len(killed) == 3
     assert played == unbroken
+
+
+def test_what_learns_samples_on_ray_and_a_worker_is_killed(tmp_path: Path) -> None:
+    """Asked about one episode at a time, a policy computes the same wherever it plays."""
+    settings = CCRFTConfig(
+        model="pixelis-tiny",
+        out=tmp_path / "here",
+        types=("text_read",),
+        tools="oracle",
+        iterations=3,
+        tasks=2,
+        group=2,
+        redraws=1,
+        micro_batch=2,
+        max_tokens=96,
+        workers=0,
+        batch=1,
+        evaluate_episodes=1,
+    )
+    train(settings)
+    there = replace(settings, out=tmp_path / "there", ray=2)
+    killed: list[str] = []
+
+    def kill() -> None:
+        while not (there.out / "metrics.jsonl").exists():
+            time.sleep(0.1)
+        time.sleep(2)
+        for process in psutil.process_iter(["name"]):
+            if not killed and process.info["name"].startswith("ray::Player"):
+                process.kill()
+                killed.append(process.info["name"])
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    train(there)
+    killer.join(1)
+    assert killed
+    rows, again = (
+        [
+            {name: value for name, value in row.items() if "second" not in name}
+            for row in read_metrics(config.out / "metrics.jsonl")
+        ]
+        for config in (settings, there)
+    )
+    assert again == rows
+    assert rows[2]["kl"] > 0  # the copies follow what is learned
+
+
+def test_actors_take_the_gpus_that_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RayCollector("Pixelis-v0", SMALL, workers=1, gpus=0.5) as collector:
+        assert [one.score for one in collector.run(OraclePolicy(), [0])] == [1.0]
+        assert ray.available_resources()["GPU"] == 0.5
+    monkeypatch.setattr("pixelis_agent.cluster.LATE", 1.0)
+    with RayCollector("Pixelis-v0", SMALL, workers=1, gpus=2) as collector:
+        run = collector.run(OraclePolicy(), [0])
+        # As an error, for it would wait on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(UserWarning, match="2 GPU, of which the cluster has 1 and"):
+                next(run)
 
 
 def test_a_task_that_kills_its_workers_ends_the_run(tmp_path: Path) -> None:
