@@ -27,13 +27,13 @@ from pathlib import Path
 import torch
 from common import Table, save
 
-from pixelis_agent.aims import Aim, Gradient, Stage, Teacher
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.demo import trained_types
+from pixelis_agent.learning.aims import Aim, Gradient, Stage, Teacher
+from pixelis_agent.learning.parts import Part, TokenScorer, score
+from pixelis_agent.learning.training import one_thread
 from pixelis_agent.models.load import CCRFT
-from pixelis_agent.parts import Part, TokenScorer, score
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.training import one_thread
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.judging import Judged, gains
 from pixelis_agent.ttrl.learner import Learner

@@ -18,8 +18,7 @@ import numpy as np
 import ray
 from common import Table, save, with_interval
 
-from pixelis_agent.cluster import RayCollector
-from pixelis_agent.collect import Collector
+from pixelis_agent.collect import Collector, RayCollector
 from pixelis_agent.policies.scripted import OraclePolicy
 
 ENV, KWARGS = "Pixelis-v0", {"tools": "oracle"}

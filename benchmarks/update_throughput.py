@@ -23,19 +23,19 @@ import numpy as np
 import torch
 from common import Table, median_range, save
 
-from pixelis_agent.aims import Gradient
 from pixelis_agent.collect import Collector
 from pixelis_agent.config import CCRFTConfig
-from pixelis_agent.losses import k3
+from pixelis_agent.learning.aims import Gradient
+from pixelis_agent.learning.losses import k3
+from pixelis_agent.learning.parts import Part, TokenScorer, score
+from pixelis_agent.learning.training import make_optimizer, one_thread
+from pixelis_agent.learning.updates import descend
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.load import TINY, Lora
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.parts import Part, TokenScorer, score
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import TRAIN
-from pixelis_agent.training import make_optimizer, one_thread
-from pixelis_agent.updates import descend
 
 RATE, BETA = 1e-4, 0.04
 WHO = ("ours", "TRL")

@@ -28,9 +28,9 @@ from common import Table, save, with_interval
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.demo import trained_types
+from pixelis_agent.learning.training import one_thread
 from pixelis_agent.models.load import TINY, load_model
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.training import one_thread
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.judging import Judged, score_of
 from pixelis_agent.voting import (

@@ -25,11 +25,11 @@ from typing import Any
 
 from PIL import Image
 
-from pixelis_agent.collect import AsyncPolicy, Collector, Finished, envs_for
+from pixelis_agent.collect import AsyncPolicy, Finished, collector_for
+from pixelis_agent.collect.flight import episode_seed
 from pixelis_agent.config import AuditConfig, EvalConfig
 from pixelis_agent.evaluate import env_arguments
 from pixelis_agent.figures import show
-from pixelis_agent.flight import episode_seed
 from pixelis_agent.images import picture_key
 from pixelis_agent.policies.base import Episode, Policy, Turn
 from pixelis_agent.policies.make import make_policy
@@ -152,8 +152,7 @@ def audit(
     Raises:
         ValueError: An episode went another way before its change: the policy plays by chance.
     """
-    each = envs_for(batch, workers)
-    with Collector(env_id, env_kwargs, workers=workers, envs_per_worker=each) as collector:
+    with collector_for(env_id, env_kwargs, workers=workers, batch=batch) as collector:
         if indices is None:
             indices = evaluation_indices(seed, episodes, collector.size)
         options: dict[str, Any] = {"batch": batch, "seed": seed, "lockstep": True}

@@ -19,25 +19,33 @@ from typing import Any
 
 import torch
 
-from pixelis_agent.aims import Gradient
-from pixelis_agent.coherence import Coherence
-from pixelis_agent.collectors import collector_for
+from pixelis_agent.collect import collector_for
 from pixelis_agent.config import CCRFTConfig
-from pixelis_agent.corridor import Verdict
-from pixelis_agent.curiosity import Curiosity
-from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments, validate
-from pixelis_agent.groups import figures, sample_groups
+from pixelis_agent.learning.aims import Gradient
+from pixelis_agent.learning.corridor import Verdict
+from pixelis_agent.learning.groups import figures, sample_groups
+from pixelis_agent.learning.parts import TokenScorer
+from pixelis_agent.learning.sharding import launched
+from pixelis_agent.learning.training import (
+    Checkpoints,
+    keep_best,
+    learning_curve,
+    make_optimizer,
+    one_thread,
+    save_model,
+)
+from pixelis_agent.learning.updates import HeldUpdates
 from pixelis_agent.log import Log, write_settings
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.parts import TokenScorer
 from pixelis_agent.policies.copies import CopiedPolicy, Recipe
 from pixelis_agent.policies.vlm import VLMPolicy
-from pixelis_agent.rewards import (
+from pixelis_agent.rewards.coherence import Coherence
+from pixelis_agent.rewards.credit import (
     Watch,
     advantages,
     efficiency,
@@ -46,16 +54,8 @@ from pixelis_agent.rewards import (
     pad_steps,
     valid_steps,
 )
-from pixelis_agent.sharding import launched
-from pixelis_agent.training import (
-    Checkpoints,
-    keep_best,
-    learning_curve,
-    make_optimizer,
-    one_thread,
-    save_model,
-)
-from pixelis_agent.updates import HeldUpdates
+from pixelis_agent.rewards.curiosity import Curiosity
+from pixelis_agent.rewards.encode import ObservationEncoder
 
 Tensor = torch.Tensor
 

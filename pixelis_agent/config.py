@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pixelis_agent.corridor import Corridor
+from pixelis_agent.learning.corridor import Corridor
 from pixelis_agent.spans import LABEL_WEIGHTS, Label
 
 

@@ -11,8 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelis_agent.collect import AsyncPolicy
-from pixelis_agent.collectors import collector_for
+from pixelis_agent.collect import AsyncPolicy, collector_for
 from pixelis_agent.config import EvalConfig
 from pixelis_agent.figures import Report, show
 from pixelis_agent.log import Bar

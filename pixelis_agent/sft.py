@@ -23,14 +23,9 @@ from torch import nn
 
 from pixelis_agent.config import SFTConfig
 from pixelis_agent.cota.examples import Examples
-from pixelis_agent.heads import LOSS_WEIGHTS, Heads, HeadTargets, gather_targets
-from pixelis_agent.log import Log, write_settings
-from pixelis_agent.losses import imitation_loss, number_loss, token_weights
-from pixelis_agent.models.batch import Batch, base_model, make_batch, next_token_scores
-from pixelis_agent.models.load import Lora, hidden_size, load_model
-from pixelis_agent.models.processor import Processor
-from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.sharding import (
+from pixelis_agent.learning.heads import LOSS_WEIGHTS, Heads, HeadTargets, gather_targets
+from pixelis_agent.learning.losses import imitation_loss, number_loss, token_weights
+from pixelis_agent.learning.sharding import (
     EveryonesMoments,
     Layout,
     WholeMoments,
@@ -40,8 +35,7 @@ from pixelis_agent.sharding import (
     layout_of,
     whole_state,
 )
-from pixelis_agent.spans import LABEL_WEIGHTS, Label
-from pixelis_agent.training import (
+from pixelis_agent.learning.training import (
     Checkpoints,
     keep_best,
     learning_curve,
@@ -49,6 +43,12 @@ from pixelis_agent.training import (
     one_thread,
     save_model,
 )
+from pixelis_agent.log import Log, write_settings
+from pixelis_agent.models.batch import Batch, base_model, make_batch, next_token_scores
+from pixelis_agent.models.load import Lora, hidden_size, load_model
+from pixelis_agent.models.processor import Processor
+from pixelis_agent.models.vision import VisionCache
+from pixelis_agent.spans import LABEL_WEIGHTS, Label
 
 Tensor = torch.Tensor
 

@@ -10,7 +10,7 @@ from typing import Any
 from pixelis_agent.cota.record import AssistantTurn, Corpus, Record
 from pixelis_agent.cota.tokens import to_rollout
 from pixelis_agent.dialogue import Dialogue
-from pixelis_agent.heads import Sight, TurnTarget, turn_target
+from pixelis_agent.learning.heads import Sight, TurnTarget, turn_target
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.rollout import Rollout
 from pixelis_env.actions import ToolCallCodec

@@ -54,8 +54,8 @@ def make_policy(config: EvalConfig) -> Policy | AsyncPolicy:
             f"there is no policy {name!r}: give random, oracle, {', '.join(SHIPPED)}, a model's "
             "folder, a hub id with a slash, or the http address of a server"
         )
+    from pixelis_agent.learning.training import one_thread
     from pixelis_agent.policies.vlm import VLMPolicy
-    from pixelis_agent.training import one_thread
 
     if config.device in (None, "cpu"):
         one_thread()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelis_agent.corridor import Corridor
+from pixelis_agent.learning.corridor import Corridor
 from pixelis_env.errors import MissingExtra
 from pixelis_env.metrics.selective import RiskCoverage
 

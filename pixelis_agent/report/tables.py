@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelis_agent.corridor import Corridor
+from pixelis_agent.learning.corridor import Corridor
 from pixelis_agent.report.episodes import Shown
 from pixelis_agent.report.runs import Run, Training
 from pixelis_agent.tally import COLUMNS, Interval, as_cells, as_text

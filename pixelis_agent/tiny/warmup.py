@@ -31,12 +31,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pixelis_agent.learning.training import make_optimizer
 from pixelis_agent.tiny.batches import BATCH, Batch, Data
 from pixelis_agent.tiny.config import HIDDEN, build_tiny
 from pixelis_agent.tiny.frames import COLOR_NAMES
 from pixelis_agent.tiny.labels import CLASSES, MOSTLY, Rooms, Targets
 from pixelis_agent.tiny.pointing import SHOWN, average_precision, chosen_frames, points
-from pixelis_agent.training import make_optimizer
 from pixelis_env.observation import OVERVIEW_FRAMES
 
 PEAK_RATE, WARM_SHARE, WEIGHT_DECAY, CLIP = 1.5e-3, 0.1, 0.05, 1.0

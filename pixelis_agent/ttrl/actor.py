@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pixelis_agent.collect import Collector, Finished, envs_for
+from pixelis_agent.collect import Finished, collector_for
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.encode import ObservationEncoder
 from pixelis_agent.evaluate import env_arguments
 from pixelis_agent.memory import HybridEncoder, Memory, WordLlamaWords
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_agent.rewards.encode import ObservationEncoder
 from pixelis_agent.splits import TRAIN
 from pixelis_agent.ttrl.judging import Judged, entry_of, judge
 from pixelis_agent.ttrl.poison import Poisoned
@@ -42,11 +42,8 @@ class Actor:
         )
         pictures = ObservationEncoder(model, processor, vision).pictures()
         self._encoder = HybridEncoder(WordLlamaWords(), pictures, config.words)
-        self._collector = Collector(
-            config.env,
-            _arguments(config),
-            workers=config.workers,
-            envs_per_worker=envs_for(config.batch, config.workers),
+        self._collector = collector_for(
+            config.env, _arguments(config), workers=config.workers, batch=config.batch
         )
         folder = Path(config.out) / "memory"
         self.memory = Memory(folder, self._encoder.name, self._encoder.size)

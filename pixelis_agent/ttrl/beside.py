@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.training import one_thread, save_model
 from pixelis_agent.log import Log
 from pixelis_agent.memory import Memory
 from pixelis_agent.models.anchor import load_to_adapt
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.training import one_thread, save_model
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.home import align
 from pixelis_agent.ttrl.judging import figures

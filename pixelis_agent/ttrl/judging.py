@@ -14,7 +14,7 @@ from pixelis_agent.collect import Finished
 from pixelis_agent.config import RewardConfig, TTRLConfig
 from pixelis_agent.memory import Entry, HybridEncoder, Memory, Voted
 from pixelis_agent.memory.vectors import Vector
-from pixelis_agent.rewards import (
+from pixelis_agent.rewards.credit import (
     advantages,
     efficiency,
     normalised,
@@ -164,7 +164,7 @@ def paid(worth: Tensor, costs: Tensor, confidence: float, efficiency: float) -> 
 
     Args:
         worth: float32 (E,), of each rollout, >= 0.
-        costs: float32 (E, S), <= 0, of `rewards.efficiency`; NaN where there was no step.
+        costs: float32 (E, S), <= 0, of `credit.efficiency`; NaN where there was no step.
         confidence: Of the vote, 0..1.
         efficiency: Weight of the costs.
     """

@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from pixelis_agent.aims import Aim, Gradient, Teacher
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.aims import Aim, Gradient, Teacher
+from pixelis_agent.learning.parts import TokenScorer
+from pixelis_agent.learning.training import LastGood, make_optimizer
+from pixelis_agent.learning.updates import HeldUpdates
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.parts import TokenScorer
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.training import LastGood, make_optimizer
 from pixelis_agent.ttrl.home import align
-from pixelis_agent.updates import HeldUpdates
 
 Tensor = torch.Tensor
 ABSTAIN = "abstain"

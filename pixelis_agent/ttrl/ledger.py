@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.corridor import Corridor
+from pixelis_agent.learning.corridor import Corridor
 
 LEDGER = "ledger.jsonl"
 STOP = "stop"

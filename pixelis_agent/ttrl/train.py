@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.training import one_thread, save_model
 from pixelis_agent.log import Log, write_settings
-from pixelis_agent.training import one_thread, save_model
 from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.beside import serve
 from pixelis_agent.ttrl.judging import figures

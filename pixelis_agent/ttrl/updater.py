@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.training import Checkpoints
 from pixelis_agent.log import Rows
 from pixelis_agent.memory import Entry, Memory
-from pixelis_agent.training import Checkpoints
 from pixelis_agent.ttrl.exams import Exams
 from pixelis_agent.ttrl.learner import Decision, Learner
 from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.training import save_model
 from pixelis_agent.models.align import ALIGNMENT, Alignment, alignment_of, measured
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import EARLY, TINY, Lora, load_model
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.splits import TRAIN
-from pixelis_agent.training import save_model
 from pixelis_agent.ttrl.home import TASKS, align
 from pixelis_env.wrappers import ToolCall
 

@@ -12,13 +12,13 @@ import gymnasium as gym
 import pytest
 import torch
 
-from pixelis_agent import training
 from pixelis_agent.ccrft import train
 from pixelis_agent.config import CCRFTConfig, CuriosityConfig
+from pixelis_agent.learning import training
+from pixelis_agent.learning.training import LastGood
 from pixelis_agent.log import read_metrics
 from pixelis_agent.models.anchor import load_with_anchor
 from pixelis_agent.models.load import TINY, Lora, load_model
-from pixelis_agent.training import LastGood
 from tests.agent.small import small_kwargs
 
 SMALL = CCRFTConfig(

@@ -19,11 +19,10 @@ import psutil
 import pytest
 
 from pixelis_agent.ccrft import train
-from pixelis_agent.cluster import TRIES, RayCollector
-from pixelis_agent.collect import Collector, collect
+from pixelis_agent.collect import Collector, Finished, RayCollector, RolloutError, collect
+from pixelis_agent.collect.cluster import TRIES
 from pixelis_agent.config import CCRFTConfig, EvalConfig
 from pixelis_agent.evaluate import run
-from pixelis_agent.finished import Finished, RolloutError
 from pixelis_agent.log import read_metrics
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy
 from pixelis_agent.policies.vlm import VLMPolicy
@@ -229,7 +228,7 @@ def test_actors_take_the_gpus_that_they_are_told_to(monkeypatch: pytest.MonkeyPa
     with RayCollector("Pixelis-v0", SMALL, workers=1, gpus=0.5) as collector:
         assert [one.score for one in collector.run(OraclePolicy(), [0])] == [1.0]
         assert ray.available_resources()["GPU"] == 0.5
-    monkeypatch.setattr("pixelis_agent.cluster.LATE", 1.0)
+    monkeypatch.setattr("pixelis_agent.collect.cluster.LATE", 1.0)
     with RayCollector("Pixelis-v0", SMALL, workers=1, gpus=2) as collector:
         run = collector.run(OraclePolicy(), [0])
         # As an error, for it would wait on.

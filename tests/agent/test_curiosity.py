@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelis_agent.config import CuriosityConfig
-from pixelis_agent.curiosity import (
+from pixelis_agent.rewards.credit import normalised, pad_steps
+from pixelis_agent.rewards.curiosity import (
     ACTION_SIZE,
     Curiosity,
     Dynamics,
@@ -19,7 +20,6 @@ from pixelis_agent.curiosity import (
     action_features,
     dynamics_inputs,
 )
-from pixelis_agent.rewards import normalised, pad_steps
 from pixelis_env.actions import (
     OPS,
     Action,

@@ -11,13 +11,13 @@ from typing import Any
 import gymnasium as gym
 import torch
 
-from pixelis_agent.coherence import repeated
 from pixelis_agent.config import CCRFTConfig
-from pixelis_agent.encode import ObservationEncoder
-from pixelis_agent.groups import sample_groups
+from pixelis_agent.learning.groups import sample_groups
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.scripted import call_text
+from pixelis_agent.rewards.coherence import repeated
+from pixelis_agent.rewards.encode import ObservationEncoder
 from pixelis_agent.splits import TRAIN
 from pixelis_env.wrappers import ToolCall
 from tests.agent.small import small_kwargs

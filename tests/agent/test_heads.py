@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelis_agent.dialogue import Dialogue
-from pixelis_agent.heads import (
+from pixelis_agent.learning.heads import (
     LOSS_WEIGHTS,
     Heads,
     Sight,

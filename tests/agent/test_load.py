@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import Qwen3VLForConditionalGeneration
 
-from pixelis_agent.heads import Heads
+from pixelis_agent.learning.heads import Heads
+from pixelis_agent.learning.training import save_model
 from pixelis_agent.models.load import Lora, add_lora, hidden_size, load_model, resolve
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.reference import reference_config
-from pixelis_agent.training import save_model
 
 
 @pytest.fixture(scope="module")

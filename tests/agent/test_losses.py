@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelis_agent.losses import (
+from pixelis_agent.learning.losses import (
     box_loss,
     giou,
     imitation_loss,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pixelis_agent.collect import collect
-from pixelis_agent.finished import Finished, RolloutError, Unreadable
-from pixelis_agent.flight import tickets
-from pixelis_agent.player import Over, Player
+from pixelis_agent.collect import Finished, RolloutError, collect
+from pixelis_agent.collect.finished import Unreadable
+from pixelis_agent.collect.flight import tickets
+from pixelis_agent.collect.player import Over, Player
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy
 from pixelis_env.media import MediaError
 from pixelis_env.tasks.base import Task

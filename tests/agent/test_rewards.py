@@ -12,12 +12,11 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pixelis_agent.coherence import BAND, Coherence, cosines, in_band, repeated
 from pixelis_agent.config import RewardConfig
-from pixelis_agent.corridor import Corridor, CorridorController, Verdict
-from pixelis_agent.losses import importance_weights, k3, policy_loss
-from pixelis_agent.moments import Moments
-from pixelis_agent.rewards import (
+from pixelis_agent.learning.corridor import Corridor, CorridorController, Verdict
+from pixelis_agent.learning.losses import importance_weights, k3, policy_loss
+from pixelis_agent.rewards.coherence import BAND, Coherence, cosines, in_band, repeated
+from pixelis_agent.rewards.credit import (
     Watch,
     advantages,
     efficiency,
@@ -28,6 +27,7 @@ from pixelis_agent.rewards import (
     spread,
     valid_steps,
 )
+from pixelis_agent.rewards.moments import Moments
 from pixelis_env.actions import Answer, Zoom
 from pixelis_env.evidence import TextLines, ToolError
 from pixelis_env.trace import Step

@@ -20,10 +20,10 @@ import pytest
 from PIL import Image
 
 from pixelis_agent.collect import collect
+from pixelis_agent.collect.workers import Begin, Host, Play, unpack
 from pixelis_agent.evaluate import evaluate
 from pixelis_agent.policies.server import ServerError, ServerPolicy
 from pixelis_agent.policies.servers import ServersPolicy
-from pixelis_agent.workers import Begin, Host, Play, unpack
 from tests.agent.small import small_kwargs
 
 pytest.importorskip("fastapi", reason="transformers serve needs fastapi and uvicorn")

@@ -14,16 +14,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelis_agent import training
 from pixelis_agent.config import SFTConfig
 from pixelis_agent.cota.examples import Examples
+from pixelis_agent.learning import training
+from pixelis_agent.learning.losses import imitation_loss, token_weights
+from pixelis_agent.learning.training import learning_curve
 from pixelis_agent.log import read_metrics
-from pixelis_agent.losses import imitation_loss, token_weights
 from pixelis_agent.models.batch import base_model, make_batch, next_token_scores
 from pixelis_agent.models.load import load_model
 from pixelis_agent.sft import epoch_order, held_out_score, steps_of, train
 from pixelis_agent.spans import LABEL_WEIGHTS
-from pixelis_agent.training import learning_curve
 
 
 @pytest.fixture

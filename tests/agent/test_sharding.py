@@ -143,7 +143,7 @@ import torch
 from accelerate import Accelerator
 from torch.distributed.tensor import DTensor
 from pixelis_agent.models.load import load_model
-from pixelis_agent.sharding import Layout, WholeWeights, layout_of
+from pixelis_agent.learning.sharding import Layout, WholeWeights, layout_of
 
 accelerator = Accelerator(cpu=True)
 model = load_model({base!r}).model

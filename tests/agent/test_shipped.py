@@ -11,13 +11,13 @@ import torch
 
 from pixelis_agent.demo import draw, trained_types
 from pixelis_agent.evaluate import evaluate
+from pixelis_agent.learning.training import save_model
 from pixelis_agent.models.load import CCRFT, SHIPPED, TINY, Lora, load_model, resolve
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.splits import VALIDATION
 from pixelis_agent.tiny import export
 from pixelis_agent.tiny.train import Sizes, make, plan
-from pixelis_agent.training import save_model
 
 
 def test_half_the_bytes_and_whole_numbers(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pixelis_agent.losses import k3, policy_loss
+from pixelis_agent.learning.losses import k3, policy_loss
 from pixelis_agent.models.processor import Processor
 
 pytest.importorskip("trl", reason="needs the extra trl")

@@ -14,17 +14,17 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from pixelis_agent.aims import Aim, Gradient, Teacher
 from pixelis_agent.config import CCRFTConfig
+from pixelis_agent.learning.aims import Aim, Gradient, Teacher
+from pixelis_agent.learning.parts import Part, TokenScorer, score
+from pixelis_agent.learning.updates import descend
 from pixelis_agent.models.anchor import Anchor
 from pixelis_agent.models.batch import later_images, make_batch, written_scores
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.parts import Part, TokenScorer, score
 from pixelis_agent.policies.base import Episode
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.updates import descend
 from pixelis_env.wrappers import ToolCall
 
 # Whole episodes: what gradient checkpointing asks for, since its layers keep nothing.

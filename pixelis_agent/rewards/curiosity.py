@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from pixelis_agent.config import CuriosityConfig
-from pixelis_agent.moments import Moments
+from pixelis_agent.rewards.moments import Moments
 from pixelis_env.actions import OPS, Action, Malformed
 
 Tensor = torch.Tensor
@@ -182,7 +182,7 @@ class Curiosity:
 
     Attributes:
         spread: The largest deviation that the pay of an iteration's steps has had: what its
-            advantages are measured by (`rewards.normalised`).
+            advantages are measured by (`credit.normalised`).
     """
 
     def __init__(self, size: int, config: CuriosityConfig) -> None:

@@ -14,11 +14,17 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
-from pixelis_agent.losses import importance_weights, k3, policy_loss, sharpened, teacher_loss
+from pixelis_agent.learning.losses import (
+    importance_weights,
+    k3,
+    policy_loss,
+    sharpened,
+    teacher_loss,
+)
+from pixelis_agent.learning.parts import Part
 from pixelis_agent.models.anchor import Anchor
 from pixelis_agent.models.batch import Batch
-from pixelis_agent.parts import Part
-from pixelis_agent.rewards import even, spread
+from pixelis_agent.rewards.credit import even, spread
 from pixelis_agent.rollout import Rollout
 
 Tensor = torch.Tensor

@@ -8,7 +8,6 @@ episodes are yielded does.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
@@ -17,10 +16,9 @@ from multiprocessing.connection import wait as wait_connections
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
-from pixelis_agent.finished import Finished, RolloutError, Unreadable, readable
-from pixelis_agent.flight import Flight, Flown, Ticket, tickets
-from pixelis_agent.policies.base import Episode, Policy, Turn
-from pixelis_agent.workers import (
+from pixelis_agent.collect.finished import Finished, RolloutError, Unreadable, readable
+from pixelis_agent.collect.flight import Flight, Flown, Ticket, tickets
+from pixelis_agent.collect.workers import (
     Begin,
     Begun,
     Died,
@@ -32,6 +30,7 @@ from pixelis_agent.workers import (
     WorkerProcess,
     unpack,
 )
+from pixelis_agent.policies.base import Episode, Policy, Turn
 
 PATIENCE = 0.02
 """Seconds without news after which the policy is asked about fewer episodes than a batch."""
@@ -54,11 +53,6 @@ class AsyncPolicy(Protocol):
     def finish(self, episode: Episode) -> None:
         """As of `Policy`."""
         ...
-
-
-def envs_for(batch: int, workers: int) -> int:
-    """Environments of each worker for a batch: one more than it needs makes the next task."""
-    return math.ceil(batch / max(workers, 1)) + (workers > 0)
 
 
 class Collector:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pixelis_agent.losses import box_loss, pointing_loss
+from pixelis_agent.learning.losses import box_loss, pointing_loss
 from pixelis_agent.models.batch import Batch
 from pixelis_agent.spans import Label
 from pixelis_env.actions import ToolCallCodec

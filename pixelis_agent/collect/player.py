@@ -9,9 +9,9 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any, Union
 
-from pixelis_agent.collect import AsyncPolicy, Collector
-from pixelis_agent.finished import Finished, Unreadable
-from pixelis_agent.flight import Ticket
+from pixelis_agent.collect.collector import AsyncPolicy, Collector
+from pixelis_agent.collect.finished import Finished, Unreadable
+from pixelis_agent.collect.flight import Ticket
 from pixelis_agent.policies.base import Policy
 
 Over = Union[Finished, Unreadable]

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pixelis_agent.aims import Aim, Stage
-from pixelis_agent.corridor import Corridor, CorridorController, Verdict
-from pixelis_agent.losses import k3
+from pixelis_agent.learning.aims import Aim, Stage
+from pixelis_agent.learning.corridor import Corridor, CorridorController, Verdict
+from pixelis_agent.learning.losses import k3
+from pixelis_agent.learning.parts import Dealing, Part, Shares, TokenScorer, deal, score
+from pixelis_agent.learning.training import LastGood
 from pixelis_agent.models.anchor import Anchor
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.parts import Dealing, Part, Shares, TokenScorer, deal, score
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.training import LastGood
 
 Tensor = torch.Tensor
 

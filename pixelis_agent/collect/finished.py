@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from pixelis_agent.flight import Flown
+from pixelis_agent.collect.flight import Flown
+from pixelis_agent.collect.workers import Asked, Ending
 from pixelis_agent.policies.base import Episode
-from pixelis_agent.workers import Asked, Ending
 from pixelis_env.metrics.pointing import Aim
 from pixelis_env.trace import Step, Trace
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Union
 
-from pixelis_agent.cluster import RayCollector
-from pixelis_agent.collect import Collector, envs_for
+from pixelis_agent.collect.cluster import RayCollector
+from pixelis_agent.collect.collector import Collector
 
 AnyCollector = Union[Collector, RayCollector]
 
 
 def collector_for(
     env_id: str,
-    env_kwargs: Mapping[str, Any],
+    env_kwargs: Mapping[str, Any] | None = None,
     *,
     workers: int,
     batch: int,
@@ -39,9 +40,14 @@ def collector_for(
         if cluster is not None or gpus:
             name = "cluster" if cluster is not None else "ray_gpus"
             raise ValueError(f"{name} needs ray: say how many actors are to play there")
-        each = envs_for(batch, workers)
+        each = _envs_for(batch, workers)
         return Collector(env_id, env_kwargs, workers=workers, envs_per_worker=each)
-    each = envs_for(batch, ray)
+    each = _envs_for(batch, ray)
     return RayCollector(
         env_id, env_kwargs, workers=ray, envs_per_worker=each, gpus=gpus, address=cluster
     )
+
+
+def _envs_for(batch: int, workers: int) -> int:
+    """Environments of each worker for a batch: one more than it needs makes the next task."""
+    return math.ceil(batch / max(workers, 1)) + (workers > 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pixelis_agent.moments import Moments
+from pixelis_agent.rewards.moments import Moments
 
 Tensor = torch.Tensor
 

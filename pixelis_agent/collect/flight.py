@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pixelis_agent.collect.workers import Asked
 from pixelis_agent.policies.base import Episode, Turn
-from pixelis_agent.workers import Asked
 
 
 @dataclass(frozen=True)

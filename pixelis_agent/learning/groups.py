@@ -9,12 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pixelis_agent.collectors import AnyCollector
+from pixelis_agent.collect import AnyCollector, Finished
 from pixelis_agent.config import CCRFTConfig
-from pixelis_agent.encode import ObservationEncoder
-from pixelis_agent.finished import Finished
 from pixelis_agent.policies.base import Policy
-from pixelis_agent.rewards import silent_groups
+from pixelis_agent.rewards.credit import silent_groups
+from pixelis_agent.rewards.encode import ObservationEncoder
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.splits import TRAIN
 from pixelis_env.metrics.process import ProcessMetrics

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from pixelis_agent.collect import AsyncPolicy
-from pixelis_agent.finished import Finished, RolloutError, readable
-from pixelis_agent.flight import Ticket, tickets
-from pixelis_agent.player import Over, Player
+from pixelis_agent.collect.collector import AsyncPolicy
+from pixelis_agent.collect.finished import Finished, RolloutError, readable
+from pixelis_agent.collect.flight import Ticket, tickets
+from pixelis_agent.collect.player import Over, Player
+from pixelis_agent.collect.workers import Host
 from pixelis_agent.policies.base import Policy
-from pixelis_agent.workers import Host
 from pixelis_env.errors import require
 
 TRIES = 3

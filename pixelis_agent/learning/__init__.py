@@ -1,0 +1,1 @@
+"""What every phase learns by: losses, aims, updates, checkpoints, processes."""

@@ -1,0 +1,1 @@
+"""What the steps of an episode are worth, and what judges them."""
