@@ -18,9 +18,10 @@ import numpy as np
 from numpy.random import Generator
 
 import pixelis_env  # noqa: F401 - registers the ids
-from pixelis_agent.cota.record import VERSION, Record, record_line, replace_file
+from pixelis_agent.cota.record import VERSION, Record, record_line
 from pixelis_agent.cota.story import Story
 from pixelis_agent.cota.write import NOT_SHOWN, SLIPPED, write_episode
+from pixelis_agent.files import replace_file
 from pixelis_agent.splits import TRAIN
 from pixelis_env.env import PixelisEnv
 from pixelis_env.making import make_env

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 from PIL import Image
+
+from pixelis_agent.files import replace_file
 
 
 def image_digest(image: Image.Image) -> str:
@@ -31,9 +32,6 @@ def store_image(folder: Path, image: Image.Image) -> str:
     name = f"media/{digest[:2]}/{digest}.webp"
     path = folder / name
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may write the same image; whoever comes last replaces equal bytes.
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_bytes(encoded(image))
-        unfinished.replace(path)
+        replace_file(path, encoded(image))
     return name

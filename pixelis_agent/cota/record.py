@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -250,14 +249,6 @@ def record_line(record: Record) -> bytes:
     """A record's line: equal records are equal bytes."""
     data = record.model_dump(mode="json")
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file that appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
 
 
 def _line_offsets(path: Path) -> list[int]:

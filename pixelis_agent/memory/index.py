@@ -8,13 +8,14 @@ once they are many the graph is made anew.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pixelis_agent.files import replace_file
 
 EXACT = 20_000
 """Entries up to which the search is exact."""
@@ -105,9 +106,7 @@ class MemoryIndex:
         import faiss
 
         body = faiss.serialize_index(self._index).tobytes()
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_bytes(hashlib.sha256(body).digest() + body)
-        unfinished.replace(path)
+        replace_file(path, hashlib.sha256(body).digest() + body)
 
     def load(self, path: Path) -> bool:
         """Takes over what was saved; False where there is nothing, or not what was written."""

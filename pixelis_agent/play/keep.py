@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelis_agent.cota.generate import LEAST_SCORE
-from pixelis_agent.cota.record import AssistantTurn, Record, record_line, replace_file
+from pixelis_agent.cota.record import AssistantTurn, Record, record_line
+from pixelis_agent.files import replace_file, whole
 from pixelis_agent.play.game import Finished, Game
 from pixelis_env.media.base import digest_file
 
@@ -119,7 +120,5 @@ def _images(record: Record) -> list[str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies a file that appears under its name only when it is whole."""
-    unfinished = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, unfinished)
-    unfinished.replace(target)
+    with whole(target) as file:
+        shutil.copyfile(source, file)

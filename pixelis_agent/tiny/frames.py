@@ -12,7 +12,6 @@ was stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
+from pixelis_agent.files import whole
 from pixelis_agent.tiny.config import IMAGE
 from pixelis_env import wrappers
 from pixelis_env.coordinates import Region, snap
@@ -113,10 +113,8 @@ def write_shard(path: Path, seed: int, rooms: Sequence[int]) -> None:
     shard: dict[str, Any] = {
         name: np.concatenate([part[name] for part in parts]) for name in parts[0]
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
+    with whole(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **shard)
-    unfinished.replace(path)
 
 
 def room_seed(seed: int, index: int) -> int:

@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pixelis_agent.files import whole
 from pixelis_agent.learning.training import make_optimizer
 from pixelis_agent.tiny.batches import BATCH, Batch, Data
 from pixelis_agent.tiny.config import HIDDEN, build_tiny
@@ -346,10 +347,8 @@ def scaled(warmer: Warmer, rms: Sequence[float]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes a file that appears under its name only when it is whole."""
-    unfinished = path.with_name(f".{path.name}")
-    save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished, metadata)
-    unfinished.replace(path)
+    with whole(path) as file:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, file, metadata)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

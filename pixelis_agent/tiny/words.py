@@ -28,8 +28,8 @@ from pixelis_agent.cota.record import (
     Turn,
     UserTurn,
     record_line,
-    replace_file,
 )
+from pixelis_agent.files import replace_file
 from pixelis_agent.policies.scripted import call_text
 from pixelis_agent.tiny.config import GRID
 from pixelis_agent.tiny.labels import CLASSES

@@ -16,6 +16,7 @@ import numpy as np
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.evaluate import env_arguments, validate
+from pixelis_agent.files import replace_file
 from pixelis_agent.log import read_metrics
 from pixelis_agent.ttrl.learner import Learner
 
@@ -64,9 +65,7 @@ class Exams:
             row["guard"] = float(np.mean(guard))
         self._rows.append(row | {"guard_scores": guard})
         text = "".join(json.dumps(row) + "\n" for row in self._rows)
-        unfinished = self._path.with_suffix(".new")
-        unfinished.write_text(text)
-        unfinished.replace(self._path)
+        replace_file(self._path, text.encode())
         loss, doubt = loss_of(self._rows[0]["guard_scores"], guard)
         if loss - doubt <= self._config.largest_loss:
             self._passed = step

@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.evaluate import env_arguments
+from pixelis_agent.files import whole
 from pixelis_agent.images import Picture
 from pixelis_agent.models.align import ALIGNMENT, Alignment, alignment_of, measured
 from pixelis_agent.models.load import Loaded
@@ -43,10 +44,8 @@ def align(loaded: Loaded, config: TTRLConfig) -> None:
     if found is None:
         vision = VisionCache(loaded.model, loaded.processor, capacity=0)
         found = measured(vision.features, _images(config), config.align)
-        out.mkdir(parents=True, exist_ok=True)
-        unfinished = out / f"{ALIGNMENT}.new"
-        found.save(unfinished)
-        unfinished.replace(out / ALIGNMENT)
+        with whole(out / ALIGNMENT) as file:
+            found.save(file)
     found.attach(loaded.model)
 
 

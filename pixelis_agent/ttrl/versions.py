@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pixelis_agent.files import whole
+
 KEPT = 3
 """Versions that stay: a reader may still be at one that has just been followed."""
 
@@ -78,9 +80,7 @@ class Versions:
         return self._folder / f"{version:08d}.safetensors"
 
     def _write(self, path: Path, data: bytes) -> None:
-        unfinished = path.with_name(f".{path.name}.new")
-        with unfinished.open("wb") as file:
+        with whole(path) as unfinished, unfinished.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
