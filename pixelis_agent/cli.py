@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -129,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
+    _quiet()
     as_json = "--json" in rest
     rest = [word for word in rest if word != "--json"]
     command = COMMANDS[name]
@@ -157,6 +160,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if as_json:
         print(json.dumps(result))
     return 1 if result.get("ok") is False else 0
+
+
+def _quiet() -> None:
+    """Keeps out of the output what libraries say to nobody: of a command, not of a program's."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars too
+    # peft asks transformers by a name that is on its way out.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def _complete(arguments: list[str]) -> int:
