@@ -22,6 +22,7 @@ import ray
 from common import Table, save, with_interval
 
 from pixelis_agent.collect import AnyCollector, Collector, RayCollector, collector_for
+from pixelis_agent.learning.training import one_thread
 from pixelis_agent.models.anchor import load_to_adapt
 from pixelis_agent.models.load import TINY, Lora
 from pixelis_agent.models.vision import VisionCache
@@ -46,19 +47,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few episodes, to try it")
     episodes, rounds = (4, 2) if parser.parse_args().quick else (12, 5)
 
+    one_thread()
     # Ray makes its workers nice, which on a machine that does something else is a handicap.
     config = {"worker_niceness": 0}
     ray.init(
         "local", num_cpus=3, include_dashboard=False, log_to_driver=False, _system_config=config
     )
     oracle, in_env = environments(episodes, rounds)
-    sampled = samples(episodes // 4, rounds)
+    sampled = samples(episodes // 3, rounds)
     ray.shutdown()
     rest = f"mean of {rounds} interleaved rounds"
     title = f"The oracle in rooms, {episodes} episodes a round; {rest}"
     ratios = {kind: over(taken, oracle[kind[0], 1]) for kind, taken in oracle.items()}
     tables = [table(title, oracle, ratios, episodes)]
-    played = GROUP * (episodes // 4)
+    played = GROUP * (episodes // 3)
     title = f"pixelis-tiny samples groups of {GROUP}, {played} episodes a round; {rest}"
     own = {kind: over(taken, sampled["one process", 1]) for kind, taken in sampled.items()}
     tables.append(table(title, sampled, own, played))
@@ -117,7 +119,8 @@ def samples(tasks: int, rounds: int) -> dict[Kind, list[float]]:
         first = 1000 + tasks * number
         indices = [index for index in range(first, first + tasks) for _ in range(GROUP)]
         policy = here if kind[0] == "one process" else there
-        played = len(list(collectors[kind].run(policy, indices, batch=BATCH)))
+        alike = kind[0] == "one process"  # as CC-RFT does
+        played = len(list(collectors[kind].run(policy, indices, batch=BATCH, lockstep=alike)))
         if played != len(indices):
             raise SystemExit(f"{kind} played {played} episodes, not {len(indices)}")
 
@@ -157,7 +160,7 @@ def table(
     """Rates, and how many times those of one worker they are."""
     made = Table(
         f"{title} [95 % interval]; load of the machine {os.getloadavg()[0]:.1f}",
-        ["", "workers", "episodes/s", "times one worker", "efficiency"],
+        ["", "workers", "episodes/s", "times one", "efficiency"],
     )
     for (name, workers), taken in seconds.items():
         times = ratios[name, workers]

@@ -26,7 +26,7 @@ from pixelis_agent.learning.aims import Gradient
 from pixelis_agent.learning.corridor import Verdict
 from pixelis_agent.learning.groups import figures, sample_groups
 from pixelis_agent.learning.parts import TokenScorer
-from pixelis_agent.learning.sharding import launched
+from pixelis_agent.learning.sharding import Layout, launched, layout_of
 from pixelis_agent.learning.training import (
     Checkpoints,
     keep_best,
@@ -120,7 +120,9 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
     held.prepare()
-    recipe = Recipe(config.model, lora, config.dtype)
+    folder = Path(config.model)
+    where = str(folder.resolve()) if folder.exists() else config.model
+    recipe = Recipe(where, lora, config.dtype, accelerated=config.ray_gpus > 0)
     ways: Any = {"temperature": config.temperature, "max_new_tokens": config.max_tokens}
     player = VLMPolicy(model, processor, look=vision.inputs, **ways)
     log = Log(out, config.iterations, progress.step, on=is_main)
@@ -227,7 +229,13 @@ def _check(config: CCRFTConfig, accelerator: Any) -> None:
         ),
         "micro_batch >= 1": config.micro_batch >= 1,
         "one process, or several with whole models (DDP)": (
-            accelerator.distributed_type.value in ("NO", "MULTI_CPU", "MULTI_GPU")
+            layout_of(accelerator, None, config.max_grad_norm) is Layout.WHOLE
+        ),
+        "ray >= 0, and with cluster or ray_gpus at least 1": (
+            config.ray >= (config.cluster is not None or config.ray_gpus > 0)
+        ),
+        "cluster, the Ray in which the actors of several processes are": (
+            not config.ray or processes == 1 or config.cluster is not None
         ),
     }
     for rule, holds in rules.items():

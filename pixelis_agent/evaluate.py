@@ -57,7 +57,7 @@ def evaluate(
             each episode its `index` and what was `said`, by the environment and the policy in
             turns; what is there of an earlier evaluation is replaced.
         workers: Processes that hold environments; 0 = this one.
-        ray: Ray actors in place of them (`cluster.RayCollector`); 0 = without Ray.
+        ray: Ray actors in place of them (`collect.RayCollector`); 0 = without Ray.
         cluster: Address of the Ray cluster.
         batch: Episodes that the policy is asked about at once.
         lockstep: See `Collector.run`; with `ray` it must be False.
@@ -70,7 +70,6 @@ def evaluate(
     kwargs = dict(env_kwargs or {})
     whole, by_type = Tally(), defaultdict[str, Tally](Tally)
     said: dict[int, dict[str, Any]] = {}
-    traces = None if out is None else _clear(out / "traces")
     with ExitStack() as stack:
         collector = collector_for(
             env_id, kwargs, workers=workers, batch=batch, ray=ray, cluster=cluster
@@ -82,6 +81,7 @@ def evaluate(
                 f"{env_id} has {collector.size} tasks and none of index {tasks[-1]}: where all are "
                 "trained on none is held out, so evaluate on another environment"
             )
+        traces = None if out is None else _clear(out / "traces")
         total = len(tasks) if isinstance(tasks, Sized) else None
         bar = stack.enter_context(Bar(total)) if progress else None
         started = time.perf_counter()

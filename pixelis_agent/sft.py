@@ -26,8 +26,8 @@ from pixelis_agent.cota.examples import Examples
 from pixelis_agent.learning.heads import LOSS_WEIGHTS, Heads, HeadTargets, gather_targets
 from pixelis_agent.learning.losses import imitation_loss, number_loss, token_weights
 from pixelis_agent.learning.sharding import (
-    EveryonesMoments,
     Layout,
+    PartsOfAll,
     WholeMoments,
     WholeWeights,
     check_launch,
@@ -199,7 +199,7 @@ def train(config: SFTConfig) -> dict[str, Any]:
         parts["objective"] = WholeWeights(parallel)
         parts["optimizer"] = WholeMoments(parallel, optimizer)
     elif layout is Layout.ZERO:
-        parts["optimizer"] = EveryonesMoments(accelerator, prepared)
+        parts["optimizer"] = PartsOfAll(accelerator, prepared)
     checkpoints, progress = Checkpoints(out, parts), Progress()
     checkpoints.load(progress)
     log = Log(out, len(steps), progress.step, on=is_main)
@@ -273,7 +273,7 @@ def _check(config: SFTConfig, layout: Layout, model: nn.Module, processes: int) 
         Layout.ZERO: {
             **adamw,
             f"a batch that {processes} processes share alike": config.batch % processes == 0,
-            "mixed_precision bf16, or float32 weights": (
+            "mixed_precision bf16, or no with float32 weights": (
                 config.mixed_precision == "bf16"
                 or (config.mixed_precision == "no" and dtypes == {torch.float32})
             ),

@@ -43,6 +43,7 @@ class _Worker:
         ready: Whether it has begun the run.
         busy: Episodes that it plays.
         deaths: Actors that died here since an episode came from here.
+        task: The index that came last.
     """
 
     actor: Any
@@ -50,6 +51,7 @@ class _Worker:
     ready: bool = False
     busy: int = 0
     deaths: int = 0
+    task: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,17 @@ class _Fleet:
     used: dict[tuple[int, int], Any] = field(default_factory=dict)
     patience: float = field(default_factory=lambda: time.monotonic() + LATE)
 
-    def seat(self) -> _Worker | None:
-        """The worker with the most free environments; None where all are busy."""
-        free = [w for w in self.workers if w.ready and w.busy < self.slots]
-        return min(free, key=lambda worker: worker.busy, default=None)
+    def free(self) -> list[_Worker]:
+        """The workers that have a free environment."""
+        return [w for w in self.workers if w.ready and w.busy < self.slots]
+
+    def seat(self, ticket: Ticket) -> _Worker:
+        """Who is to play an episode, of those that are free.
+
+        That is where the same task was begun last, which is made, and read, only once there; else
+        who has the most free environments.
+        """
+        return min(self.free(), key=lambda worker: (worker.task != ticket.index, worker.busy))
 
     def playing(self) -> bool:
         """Whether any episode is under way."""
@@ -221,11 +230,13 @@ class RayCollector:
             fleet.calls[reference] = _Call(worker, worker.life, None)
 
         def fill() -> None:
-            while (worker := fleet.seat()) is not None:
+            while fleet.free():
                 ticket = fleet.again.popleft() if fleet.again else next(rest, None)
                 if ticket is None:
                     return
+                worker = fleet.seat(ticket)
                 worker.busy += 1
+                worker.task = ticket.index
                 fleet.calls[worker.actor.play.remote(ticket)] = _Call(worker, worker.life, ticket)
 
         for worker in self._workers:
@@ -321,7 +332,7 @@ class RayCollector:
         ray.kill(worker.actor)
         worker.life += 1
         worker.deaths += 1
-        worker.ready, worker.busy = False, 0
+        worker.ready, worker.busy, worker.task = False, 0, None
         if worker.deaths < TRIES:
             worker.actor = self._actor()
             return True

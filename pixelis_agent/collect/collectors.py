@@ -36,6 +36,8 @@ def collector_for(
     Raises:
         ValueError: Settings of Ray without `ray`, or as of the collectors.
     """
+    if ray < 0:
+        raise ValueError(f"ray must be 0 (without Ray) or more, not {ray}")
     if not ray:
         if cluster is not None or gpus:
             name = "cluster" if cluster is not None else "ray_gpus"

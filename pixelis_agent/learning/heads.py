@@ -226,16 +226,16 @@ class Heads(nn.Module):
 
     def boxes(self, hidden: Tensor) -> Tensor:
         """Boxes xyxy in 0..1 of the view, float32 (N, 4), from hidden states (N, hidden)."""
-        centre_x, centre_y, width, height = self.box(hidden).sigmoid().unbind(-1)
+        centre_x, centre_y, width, height = self.box(hidden).float().sigmoid().unbind(-1)
         low_x, high_x = centre_x - width / 2, centre_x + width / 2
         low_y, high_y = centre_y - height / 2, centre_y + height / 2
         return torch.stack([low_x, low_y, high_x, high_y], -1)
 
     def point_at(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Logits of a dense pointing map, (M,), from M pairs of hidden states (M, hidden)."""
+        """Logits of a dense pointing map, float32 (M,), from M pairs of states (M, hidden)."""
         scale = queries.shape[-1] ** -0.5
-        match = (self.query(queries) * self.key(keys)).sum(-1) * scale
-        return match + self.meant(keys)[:, 0]
+        match = (self.query(queries).float() * self.key(keys).float()).sum(-1) * scale
+        return match + self.meant(keys)[:, 0].float()
 
     def losses(self, hidden: Tensor, targets: HeadTargets) -> dict[str, Tensor]:
         """The loss of each head that has something to learn in this batch.
@@ -251,7 +251,7 @@ class Heads(nn.Module):
             states = hidden[where[:, 0], where[:, 1]]
             value = targets.value[name]
             if name == "box":
-                losses[name] = box_loss(self.boxes(states).float(), value)
+                losses[name] = box_loss(self.boxes(states), value)
             elif name in ("point", "time"):
                 head = self.point if name == "point" else self.time
                 said = head(states).float().sigmoid()
@@ -262,5 +262,5 @@ class Heads(nn.Module):
                 assert targets.pairs is not None
                 query, row, token = targets.pairs.unbind(1)
                 logits = self.point_at(states[query], hidden[row, token])
-                losses[name] = pointing_loss(logits.float(), value, query)
+                losses[name] = pointing_loss(logits, value, query)
         return losses

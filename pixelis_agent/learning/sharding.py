@@ -70,7 +70,7 @@ def layout_of(accelerator: Any, whole: nn.Module | None, max_grad_norm: float) -
         max_grad_norm: To which gradients are shortened; DeepSpeed does it by itself.
 
     Raises:
-        ValueError: accelerate was launched with another stage of ZeRO.
+        ValueError: accelerate was launched with another stage of ZeRO, or with an offload.
     """
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
@@ -81,6 +81,12 @@ def layout_of(accelerator: Any, whole: nn.Module | None, max_grad_norm: float) -
             raise ValueError(
                 f"DeepSpeed's ZeRO {stage} is not supported: set zero_stage to 1 or 2, or launch "
                 "with FSDP2, which splits weights too (environments/accelerate)"
+            )
+        offload = state.deepspeed_plugin.offload_optimizer_device
+        if offload not in (None, "none"):
+            raise ValueError(
+                f"DeepSpeed's offload of the optimizer ({offload}) is not supported: it would take "
+                "another optimizer than the one that is scheduled and kept"
             )
         # It asks for the size of micro-batches, which says nothing to it here.
         own = {"train_micro_batch_size_per_gpu": 1, "gradient_clipping": max_grad_norm}
@@ -157,8 +163,8 @@ class WholeMoments:
         set_optimizer_state_dict(self._module, self._optimizer, dict(state), options=options)
 
 
-class EveryonesMoments:
-    """The optimizer of ZeRO 1 and 2 for a checkpoint. All processes take part in each call.
+class PartsOfAll:
+    """What ZeRO 1 and 2 split, for a checkpoint. All processes take part in each call.
 
     Args:
         accelerator: What prepared it.
@@ -167,14 +173,21 @@ class EveryonesMoments:
 
     def __init__(self, accelerator: Any, optimizer: Any) -> None:
         self._accelerator = accelerator
-        self._engine = optimizer.optimizer  # accelerate's own is a thin cover
+        self._zero = optimizer.optimizer  # accelerate's own is a thin cover
+        # The parts travel over CPUs: together they may be more than an accelerator holds.
+        self._over_cpus = torch.distributed.new_group(backend="gloo")
 
     def state_dict(self) -> dict[str, Any]:
-        """The parts of all processes: of the moments, and of the weights in full precision."""
-        from accelerate.utils import gather_object
+        """The parts of all processes, in the first; empty in the others.
 
-        own = {"moments": self._engine.optimizer.state_dict(), "weights": self._weights()}
-        return {"parts": gather_object([own])}
+        A part has moments, and weights in full precision.
+        """
+        weights = [weights.cpu() for weights in self._weights()]
+        own = {"moments": _on_cpu(self._zero.optimizer.state_dict()), "weights": weights}
+        first = self._accelerator.is_main_process
+        parts: list[Any] | None = [None] * self._accelerator.num_processes if first else None
+        torch.distributed.gather_object(own, parts, dst=0, group=self._over_cpus)
+        return {"parts": parts} if first else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Each process takes its part.
@@ -189,13 +202,19 @@ class EveryonesMoments:
                 "with as many"
             )
         own = parts[self._accelerator.process_index]
-        self._engine.optimizer.load_state_dict(own["moments"])
+        self._zero.optimizer.load_state_dict(own["moments"])
         for weights, kept in zip(self._weights(), own["weights"], strict=True):
             weights.copy_(kept)
 
     def _weights(self) -> list[Tensor]:
         """The process' part of each group of weights, in full precision."""
-        return [weights.detach() for weights in self._engine.single_partition_of_fp32_groups]
+        return [weights.detach() for weights in self._zero.single_partition_of_fp32_groups]
+
+
+def _on_cpu(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {key: _on_cpu(value) for key, value in state.items()}
+    return state.cpu() if isinstance(state, Tensor) else state
 
 
 def whole_state(module: nn.Module) -> dict[str, Any]:

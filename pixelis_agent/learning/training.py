@@ -80,6 +80,8 @@ def make_optimizer(
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    # Without the empty ones, which DeepSpeed drops, and a schedule would miss.
+    groups = [group for group in groups if group["params"]] or groups
     adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
     if not hidden:
         return adamw

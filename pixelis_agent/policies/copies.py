@@ -21,21 +21,22 @@ class Recipe:
     """How a process comes to the weights that are not trained.
 
     Attributes:
-        model: As of `load_to_adapt`; a path must exist wherever the policy plays.
+        model: As of `load_to_adapt`; a path must exist, as it is, wherever the policy plays.
         lora: As of `load_to_adapt`.
         dtype: As of `load_to_adapt`.
+        accelerated: Play on the accelerator of the process, instead of its CPU.
     """
 
     model: str
     lora: Lora
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    accelerated: bool = False
 
 
 class CopiedPolicy:
     """Plays as a model did when this was made, in whatever process it is unpickled.
 
-    The first of a process loads the frozen weights, which stay for those that follow. Where the
-    process has an accelerator it plays there.
+    The first of a process loads the frozen weights, which stay for those that follow.
 
     Args:
         recipe: Of what is frozen.
@@ -93,7 +94,7 @@ class CopiedPolicy:
 @lru_cache(maxsize=1)
 def _frozen(recipe: Recipe) -> tuple[Loaded, VisionCache]:
     loaded, _ = load_to_adapt(recipe.model, recipe.lora, dtype=recipe.dtype)
-    if torch.accelerator.is_available():
+    if recipe.accelerated:
         loaded.model.to(torch.accelerator.current_accelerator())
     return loaded, VisionCache(loaded.model, loaded.processor)
 

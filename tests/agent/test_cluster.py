@@ -20,7 +20,8 @@ import pytest
 
 from pixelis_agent.ccrft import train
 from pixelis_agent.collect import Collector, Finished, RayCollector, RolloutError, collect
-from pixelis_agent.collect.cluster import TRIES
+from pixelis_agent.collect.cluster import TRIES, _Fleet, _Worker
+from pixelis_agent.collect.flight import Ticket
 from pixelis_agent.config import CCRFTConfig, EvalConfig
 from pixelis_agent.evaluate import run
 from pixelis_agent.log import read_metrics
@@ -138,6 +139,20 @@ def test_no_more_is_taken_than_there_is_room_for(collector: RayCollector) -> Non
     assert [one.score for one in collector.run(OraclePolicy(), range(4))] == [1.0] * 4
 
 
+def test_a_group_stays_where_its_task_was_begun_while_there_is_room() -> None:
+    first, second = workers = [_Worker(None, ready=True), _Worker(None, ready=True)]
+    fleet = _Fleet(workers, slots=4)
+    seats = []
+    for position, index in enumerate([7, 7, 7, 8, 8, 8, 7, 8]):
+        worker = fleet.seat(Ticket(position, index, seed=0))
+        worker.busy, worker.task = worker.busy + 1, index
+        seats.append(worker)
+    assert seats == [first] * 3 + [second] * 3 + [first, second]
+    assert fleet.free() == []
+    second.busy = 3
+    assert fleet.seat(Ticket(8, 7, seed=0)) is second  # the only one with room
+
+
 def test_a_model_plays_in_the_workers(collector: RayCollector, processor: Any, tiny: Any) -> None:
     """Its tokens, log-probabilities and pictures come back, as learning needs them."""
     policy = VLMPolicy(tiny, processor, temperature=1.0, max_new_tokens=4)
@@ -178,7 +193,15 @@ def test_workers_that_are_killed_again_and_again(unbroken: list[Any], tmp_path: 
     assert played == unbroken
 
 
-def test_what_learns_samples_on_ray_and_a_worker_is_killed(tmp_path: Path) -> None:
+def players() -> list[psutil.Process]:
+    """The actors that play, of whichever collector."""
+    found = psutil.process_iter(["name"])
+    return [process for process in found if process.info["name"].startswith("ray::Player")]
+
+
+def test_what_learns_samples_on_ray_and_a_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked about one episode at a time, a policy computes the same wherever it plays."""
     settings = CCRFTConfig(
         model="pixelis-tiny",
@@ -197,22 +220,26 @@ def test_what_learns_samples_on_ray_and_a_worker_is_killed(tmp_path: Path) -> No
     )
     train(settings)
     there = replace(settings, out=tmp_path / "there", ray=2)
-    killed: list[str] = []
+    others = {player.pid for player in players()}
+    buried: list[str] = []
 
     def kill() -> None:
         while not (there.out / "metrics.jsonl").exists():
             time.sleep(0.1)
         time.sleep(2)
-        for process in psutil.process_iter(["name"]):
-            if not killed and process.info["name"].startswith("ray::Player"):
-                process.kill()
-                killed.append(process.info["name"])
+        next(player for player in players() if player.pid not in others).kill()
 
+    def bury(self: RayCollector, call: Any, fleet: Any, last_words: str) -> bool:
+        buried.append(last_words)
+        return really(self, call, fleet, last_words)
+
+    really = RayCollector._bury
+    monkeypatch.setattr(RayCollector, "_bury", bury)
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     train(there)
     killer.join(1)
-    assert killed
+    assert buried
     rows, again = (
         [
             {name: value for name, value in row.items() if "second" not in name}

@@ -9,8 +9,10 @@ import os
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 import tyro
 
@@ -249,3 +251,10 @@ def load(path: str):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_no_modules_imports_lead_back_to_it() -> None:
+    graph = grimp.build_graph("pixelis_env", "pixelis_agent", exclude_type_checking_imports=True)
+    needs = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert len(needs) > 100
+    TopologicalSorter(needs).prepare()  # a circle is an error
