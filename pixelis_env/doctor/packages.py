@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -122,6 +123,7 @@ def _look(requirements: list[Requirement], extra: str, wanted: str) -> Outcome:
     if lacking:
         plain = [each.partition(";")[0].strip() for each in lacking]
         return Outcome("missing", f"lacks {', '.join(plain)}", pip_install(wanted or DISTRIBUTION))
+    os.environ.setdefault("PYGLET_HEADLESS", "True")  # as benchmarks/ use it: without a display
     for requirement in requirements:
         for module in _modules(requirement.name):
             try:
