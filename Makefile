@@ -10,7 +10,7 @@ QUESTION ?= What is shown?
 export VIDEO QUESTION
 SLOW := -m "slow or not slow" --timeout=3600
 
-.PHONY: demo demo-env test test-all test-adapters test-matrix newcomer lint format bench docs notebook \
+.PHONY: demo demo-env test test-readme test-all test-adapters test-matrix newcomer lint format bench docs notebook \
     env-mmocr clean
 
 ifdef VIDEO
@@ -27,6 +27,10 @@ demo-env: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
+
+# The README's shell blocks and its ten lines of the SDK, as they are written.
+test-readme: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow tests/agent/test_documents.py -k "readme or sdk"
 
 test-all: $(VENV)/.dev $(VENV)/.bench $(VENV)/.browser $(VENV)/.ray \
     $(VENV)/.deepspeed $(VENV)/.docs lint
