@@ -4,8 +4,9 @@
 `make test-matrix`. Each cell is a new virtual environment, deleted afterwards: the wheel with one
 extra (`base`: with none) under constraints.txt, then `pixelis doctor --extra NAME` in it, far from
 the repository. It says ok, failed, or why it was skipped: there is no such Python here, a package
-has no release for it, or pip finds torch only as a build for CUDA of several GB (`--cuda` installs
-it). The exit status is 1 where a cell failed. Standard library only.
+has no release for it, pip finds torch only as a build for CUDA of several GB (`--cuda` installs
+it), or torchvision only for another build of torch. The exit status is 1 where a cell failed.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from email import message_from_string
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -32,6 +34,8 @@ LIMIT_S = 3600
 INSTALL = ("install", "-q", "-c", str(ROOT / "constraints.txt"))
 NO_RELEASE = re.compile("No matching distribution found|requires a different Python")
 """What pip says where a package is not to be had for this Python."""
+OTHER_TORCH = "operator torchvision::nms does not exist"
+"""What torchvision says that is built for another torch: pip cannot tell its builds apart."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,16 @@ def look(bin_: Path, extra: str, work: Path) -> tuple[str, str]:
     done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True)
     if done.returncode not in (0, 1):
         return "failed", done.stderr.strip()[-300:]
-    said = json.loads(done.stdout)
+    return verdict(json.loads(done.stdout), extra)
+
+
+def verdict(said: dict[str, Any], extra: str) -> tuple[str, str]:
+    """A cell's status and what was seen, by what the doctor said as JSON."""
     findings = said["findings"]
     if not said["ok"]:
         wrong = [f for f in findings if f["needed"] and f["status"] in ("missing", "failed")]
+        if wrong and all(OTHER_TORCH in finding["detail"] for finding in wrong):
+            return "skipped", "pip finds a torchvision for another build of torch"
         return "failed", "; ".join(f"{f['subject']} {f['name']}: {f['detail']}" for f in wrong)
     mine = None if extra == BASE else extra
     worked = [f for f in findings if f["needed"] and f["status"] == "ok" and f["extra"] == mine]
