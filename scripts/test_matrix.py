@@ -5,8 +5,8 @@
 extra (`base`: with none) under constraints.txt, then `pixelis doctor --extra NAME` in it, far from
 the repository. It says ok, failed, or why it was skipped: there is no such Python here, a package
 has no release for it, pip finds torch only as a build for CUDA of several GB (`--cuda` installs
-it), or torchvision only for another build of torch. The exit status is 1 where a cell failed.
-Standard library only.
+it), or torchvision or torchcodec only for another build of torch. The exit status is 1 where a cell
+failed. Standard library only.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ LIMIT_S = 3600
 INSTALL = ("install", "-q", "-c", str(ROOT / "constraints.txt"))
 NO_RELEASE = re.compile("No matching distribution found|requires a different Python")
 """What pip says where a package is not to be had for this Python."""
-OTHER_TORCH = "operator torchvision::nms does not exist"
-"""What torchvision says that is built for another torch: pip cannot tell its builds apart."""
+OTHER_TORCH = re.compile(r"operator torchvision::nms does not exist|libtorchcodec\w*\.so")
+"""What torchvision and torchcodec say that are built for another torch (or FFmpeg): pip cannot tell
+their builds apart."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ def verdict(said: dict[str, Any], extra: str) -> tuple[str, str]:
     findings = said["findings"]
     if not said["ok"]:
         wrong = [f for f in findings if f["needed"] and f["status"] in ("missing", "failed")]
-        if wrong and all(OTHER_TORCH in finding["detail"] for finding in wrong):
-            return "skipped", "pip finds a torchvision for another build of torch"
+        if wrong and all(OTHER_TORCH.search(finding["detail"]) for finding in wrong):
+            return "skipped", "what pip finds is built for another torch, or FFmpeg"
         return "failed", "; ".join(f"{f['subject']} {f['name']}: {f['detail']}" for f in wrong)
     mine = None if extra == BASE else extra
     worked = [f for f in findings if f["needed"] and f["status"] == "ok" and f["extra"] == mine]

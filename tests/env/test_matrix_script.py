@@ -80,13 +80,14 @@ def test_what_has_no_release_is_skipped_and_all_else_fails(
     assert matrix.refusal(f"WARNING: something\n{said}\n")[0] == status
 
 
-def test_a_torchvision_for_another_torch_is_skipped_and_all_else_fails(matrix: Any) -> None:
+def test_a_build_for_another_torch_is_skipped_and_all_else_fails(matrix: Any) -> None:
     def said(*details: str) -> dict[str, Any]:
         row = {"subject": "extras", "name": "sam", "needed": True, "status": "failed"}
         return {"ok": False, "findings": [row | {"detail": detail} for detail in details]}
 
-    torchvision = f"import segment_anything: RuntimeError: {matrix.OTHER_TORCH}"
-    assert matrix.verdict(said(torchvision), "sam")[0] == "skipped"
+    torchvision = "RuntimeError: operator torchvision::nms does not exist"
+    torchcodec = "OSError: Could not load this library: /x/torchcodec/libtorchcodec_image.so"
+    assert matrix.verdict(said(torchvision, torchcodec), "sam")[0] == "skipped"
     status, seen = matrix.verdict(said(torchvision, "lacks x"), "sam")
     assert (status, seen.endswith("extras sam: lacks x")) == ("failed", True)
     assert matrix.verdict(said(), "sam")[0] == "failed"
