@@ -133,7 +133,12 @@ def test_killed_with_its_updater_a_server_goes_on(tmp_path: Path) -> None:
     met = 0
     for _ in range(4):
         with subprocess.Popen(words, start_new_session=True) as server:
-            time.sleep(15 + chance.random() * 15)
+            deadline = time.monotonic() + 120
+            # Before it, the place that the agent comes from is measured.
+            while not (tmp_path / "memory" / "memory.sqlite").is_file():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            time.sleep(5 + chance.random() * 20)
             os.killpg(server.pid, signal.SIGKILL)
         with Memory(tmp_path / "memory") as memory:
             assert len(memory) >= met
