@@ -10,8 +10,8 @@ QUESTION ?= What is shown?
 export VIDEO QUESTION
 SLOW := -m "slow or not slow" --timeout=3600
 
-.PHONY: demo demo-env test test-readme test-all test-adapters test-matrix newcomer lint format bench docs notebook \
-    env-mmocr clean
+.PHONY: demo demo-env test test-readme test-all test-adapters test-matrix newcomer lint format bench \
+    docs notebook env-mmocr clean
 
 ifdef VIDEO
 demo: demo-env

@@ -118,9 +118,10 @@ def samples(tasks: int, rounds: int) -> dict[Kind, list[float]]:
         look.clear()
         first = 1000 + tasks * number
         indices = [index for index in range(first, first + tasks) for _ in range(GROUP)]
-        policy = here if kind[0] == "one process" else there
-        alike = kind[0] == "one process"  # as CC-RFT does
-        played = len(list(collectors[kind].run(policy, indices, batch=BATCH, lockstep=alike)))
+        alone = kind[0] == "one process"
+        policy = here if alone else there
+        # In lockstep as CC-RFT does, which Ray cannot.
+        played = len(list(collectors[kind].run(policy, indices, batch=BATCH, lockstep=alone)))
         if played != len(indices):
             raise SystemExit(f"{kind} played {played} episodes, not {len(indices)}")
 
