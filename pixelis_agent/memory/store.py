@@ -345,6 +345,11 @@ class Memory:
         """Compares what the memory is of with what it is opened as; a new one is of that."""
         known = dict(self.record.execute("SELECT name, value FROM about"))
         if not known:
+            if len(about) < 2:  # what began it died before it had said of what it is
+                raise InvalidMemory(
+                    f"the memory in {self.folder} was never begun: open it with an encoder's name "
+                    "and the size of its vectors"
+                )
             with self._writing() as db:
                 db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
             known = dict(self.record.execute("SELECT name, value FROM about"))

@@ -140,6 +140,14 @@ def test_a_memory_of_something_else_is_refused(tmp_path: Path, traces: list[Trac
         db.execute("PRAGMA user_version = 77")
     with pytest.raises(InvalidMemory, match="newer Pixelis"):
         Memory(tmp_path / "a", "e", SIZE)
+    # One whose maker died before it had said of what it is.
+    with sqlite3.connect(tmp_path / "a" / "memory.sqlite") as db:
+        db.execute("PRAGMA user_version = 1")
+        db.execute("DELETE FROM about")
+    for words in ((), ("e",)):
+        with pytest.raises(InvalidMemory, match="never begun"):
+            Memory(tmp_path / "a", *words)
+    Memory(tmp_path / "a", "e", SIZE).close()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "memory.sqlite").write_bytes(b"not a database " * 99)
     with pytest.raises(InvalidMemory, match="is no memory"):
