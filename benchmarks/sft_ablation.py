@@ -1,7 +1,7 @@
 """What up-weighting of acting tokens and the auxiliary heads are worth in supervised fine-tuning.
 
-``python benchmarks/sft_ablation.py --data DIR...`` fine-tunes the early checkpoint four ways, with
-several seeds each, and plays held-out tasks with every result.
+``python benchmarks/sft_ablation.py`` writes demonstrations, fine-tunes the early checkpoint on them
+four ways, with several seeds each, and plays held-out tasks with every result.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from common import save
 from playing import Place, Play
 from study import Study, table
 
+from pixelis_agent.cota.generate import CotaConfig
+from pixelis_agent.cota.generate import run as write_demonstrations
 from pixelis_agent.demo import trained_types
 from pixelis_agent.models.load import EARLY
+from pixelis_agent.tiny.config import GRID
 
 PLAIN = ("--op-weight", "1", "--argument-weight", "1")
 ARMS = {
@@ -27,8 +30,10 @@ ARMS = {
 
 MEASURES = {
     "score": "score",
+    "solved": "solved",
     "op_accuracy": "op accuracy",
     "argument_iou": "argument IoU",
+    "zoom_iou": "zoom IoU",
     "invalid_rate": "invalid calls",
 }
 
@@ -36,20 +41,29 @@ MEASURES = {
 def main() -> int:
     """The command; see the module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="corpora")
+    parser.add_argument("--demonstrations", type=int, default=320, help="of each question type")
     parser.add_argument("--model", default=EARLY, help="what every arm starts from")
-    parser.add_argument("--types", nargs="+", default=trained_types(), help="that are played")
+    parser.add_argument("--types", nargs="+", default=trained_types(), help="of questions")
     parser.add_argument("--runs", type=Path, default=Path("runs/sft_ablation"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=300, help="held-out tasks a run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
-    train = ["sft", "--epochs", str(args.epochs), "--optimizer", "muon"]
-    train += ["--data", *map(str, args.data)]
-    play = Play(Place(tuple(args.types), args.episodes, tools=None))
+    corpus = CotaConfig(
+        args.runs / "demonstrations",
+        types=tuple(args.types),
+        episodes=args.demonstrations * len(args.types),
+        variants=1,
+        workers=args.jobs,
+        tools="oracle",
+        grid=GRID,
+    )
+    write_demonstrations(corpus)
+    train = ["sft", "--epochs", str(args.epochs), "--optimizer", "muon", "--data", str(corpus.out)]
+    place = Place(tuple(args.types), args.episodes)
     study = Study(args.runs, args.model, train, args.seeds, args.jobs)
-    rows = study.results(ARMS, {"unseen": play})["unseen"]
+    rows = study.results(ARMS, {"unseen": Play(place)})["unseen"]
     title = f"Fine-tuning ablation: {args.seeds} seeds, {args.episodes} unseen tasks each"
     raw = {
         arm: {s: {key: row[key] for key in (*MEASURES, "per_type", "n")} for s, row in own.items()}
