@@ -40,6 +40,23 @@ def check_launch() -> None:
         raise ValueError("FSDP 1 is not supported: set fsdp_version: 2 (environments/accelerate)")
 
 
+def check_alone(what: str) -> None:
+    """To be called by what is one process, before anything is written.
+
+    Args:
+        what: Its name.
+
+    Raises:
+        ValueError: It was launched as one of several processes, which would all do the same.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise ValueError(
+            f"{what} is one process, and was launched as {processes}: start it without torchrun "
+            "and accelerate launch"
+        )
+
+
 def launched(mixed_precision: str = "no", *handlers: Any) -> Any:
     """The accelerator of a process, however it was launched.
 

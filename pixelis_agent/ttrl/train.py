@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.sharding import check_alone
 from pixelis_agent.learning.training import one_thread, save_model
 from pixelis_agent.log import Log, write_settings
 from pixelis_agent.ttrl.actor import Actor
@@ -33,8 +34,9 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     adapter.
 
     Raises:
-        ValueError: A setting is out of range.
+        ValueError: A setting is out of range, or it was launched as several processes.
     """
+    check_alone("pixelis ttrl")
     one_thread()
     _check(config)
     out = Path(config.out)

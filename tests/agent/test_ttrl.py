@@ -313,3 +313,10 @@ def test_an_average_follows_its_policy(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="test-time learning needs"):
         ttrl.train(replace(SMALL, out=tmp_path, **wrong))
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun and accelerate launch do
+    with pytest.raises(ValueError, match="pixelis ttrl is one process, and was launched as 2"):
+        ttrl.train(replace(SMALL, out=tmp_path))
+    assert not list(tmp_path.iterdir())
