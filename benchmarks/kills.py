@@ -102,9 +102,9 @@ def stream(run: Path, rounds: int, most: int, seed: int) -> dict[str, Any]:
         seed: Of the stream and of the moments.
 
     Returns:
-        `kills` of each kind, answers that were `lost`, memories that were `broken`, and whether
-        the stream is `whole`: every query was learned from once, and the ledger makes the same
-        adapter.
+        `kills` of each kind, answers that were `lost`, memories that were `broken`, how often the
+        one that learns was `given_up`, seconds of the `rounds`, and whether the stream is `whole`:
+        every query was learned from once, and the ledger makes the same adapter.
     """
     chance = random.Random(seed)
     words = ["ttrl", "--model", TINY, "--out", str(run), "--types", "text_read", "--beside"]
@@ -114,7 +114,7 @@ def stream(run: Path, rounds: int, most: int, seed: int) -> dict[str, Any]:
     words += ["--checkpoint-every", "1", "--seed", str(seed)]
     command = [sys.executable, "-m", "pixelis_agent.cli", *words]
     kills = {LEARNER: 0, SERVER: 0}
-    lost = broken = 0
+    lost = broken = given_up = 0
     life = Life(command, run.with_suffix(".log"))
     while sum(kills.values()) < most and not life.over_within(LONGEST * chance.random()):
         before, _ = held(run)
@@ -127,15 +127,23 @@ def stream(run: Path, rounds: int, most: int, seed: int) -> dict[str, Any]:
         lost += max(0, before - after)
         broken += bool(wrong)
         life = Life(command, run.with_suffix(".log"))
-    while not life.over_within(60):
-        pass
-    rows = read_ledger(run / LEDGER)
-    places = [query["place"] for row in rows for query in row["queries"]]
+    while True:
+        while not life.over_within(60):
+            pass
+        rows = read_ledger(run / LEDGER)
+        places = [query["place"] for row in rows for query in row["queries"]]
+        if len(places) == QUERIES * rounds:
+            break
+        # Killed too often before it could learn anything, it was left alone, and the rest of the
+        # stream answered without it; the same command learns from that too.
+        given_up += 1
+        life = Life(command, run.with_suffix(".log"))
     again = replay_ledger(config_of(run))
     return {
         "kills": kills,
         "lost": lost,
         "broken": broken + bool(held(run)[1]),
+        "given_up": given_up,
         "whole": sorted(places) == list(range(QUERIES * rounds))
         and again["adapter"] == rows[-1]["adapter"],
         "rounds": [row["seconds"] for row in read_metrics(run / METRICS)],
@@ -167,11 +175,16 @@ def main() -> int:
     )
     ends = Table(
         "The streams that were cut so",
-        ["streams", "each query learned from once, same adapter by the ledger", "s a round"],
+        [
+            "streams",
+            "each query learned from once, same adapter by the ledger",
+            "its learner was given up",
+            "s a round",
+        ],
         [
             [
                 str(len(found)),
-                str(sum(one["whole"] for one in found)),
+                *(str(sum(one[key] for one in found)) for key in ("whole", "given_up")),
                 median_range([s for one in found for s in one["rounds"]], 1),
             ]
         ],

@@ -359,6 +359,7 @@ class EvalConfig:
             environment's own.
         episodes: Tasks that are played, 1..1,000,000, of a finite source its first; default: all
             of a finite source, 500 of rooms.
+        samples: Times that each task is played, each with another seed; needs a temperature.
         seed: Evaluations of different seeds share no task in rooms.
         out: Folder for results.json, the traces and what was said; default: none are written.
         workers: Processes that hold environments; 0 = in this one.
@@ -393,6 +394,7 @@ class EvalConfig:
     types: tuple[str, ...] = ()
     tools: str | None = None
     episodes: int | None = None
+    samples: int = 1
     seed: int = 0
     out: Path | None = None
     workers: int = 2

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pixelis_agent.collect import AsyncPolicy, collector_for
 from pixelis_agent.config import EvalConfig
 from pixelis_agent.figures import Report, show
@@ -18,7 +20,7 @@ from pixelis_agent.log import Bar
 from pixelis_agent.policies.base import Episode, Policy
 from pixelis_agent.policies.make import make_policy
 from pixelis_agent.splits import VALIDATION, evaluation_indices
-from pixelis_agent.tally import Tally
+from pixelis_agent.tally import Tally, scores_of_tasks
 from pixelis_env.tasks.benchmarks.source import RowSource
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def evaluate(
     *,
     env_kwargs: Mapping[str, Any] | None = None,
     episodes: int | None = None,
+    samples: int = 1,
     seed: int = 0,
     indices: Iterable[int] | None = None,
     out: Path | None = None,
@@ -49,13 +52,14 @@ def evaluate(
         policy: Who plays.
         env_id: A registered environment.
         env_kwargs: Its keyword arguments.
-        episodes: How many; of a finite source at most all its tasks. None: all of a finite one,
+        episodes: How many tasks; of a finite source at most all it has. None: all of a finite one,
             500 of an endless one.
+        samples: Times that each is played, each with another seed.
         seed: Chooses the tasks (`splits.evaluation_indices`) and seeds the policy.
         indices: These tasks instead.
-        out: Folder for `results.json`, `traces/<index>.json` and `dialogues.jsonl`, which holds for
-            each episode its `index` and what was `said`, by the environment and the policy in
-            turns; what is there of an earlier evaluation is replaced.
+        out: Folder for `results.json`, `traces/` (see `trace_file`) and `dialogues.jsonl`, which
+            holds for each episode its `index` and `sample` and what was `said`, by the environment
+            and the policy in turns; what is there of an earlier evaluation is replaced.
         workers: Processes that hold environments; 0 = this one.
         ray: Ray actors in place of them (`collect.RayCollector`); 0 = without Ray.
         cluster: Address of the Ray cluster.
@@ -67,6 +71,8 @@ def evaluate(
         ValueError: Settings out of range, or no task.
         RolloutError: An environment failed.
     """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, not {samples}")
     kwargs = dict(env_kwargs or {})
     whole, by_type = Tally(), defaultdict[str, Tally](Tally)
     said: dict[int, dict[str, Any]] = {}
@@ -82,25 +88,26 @@ def evaluate(
                 "trained on none is held out, so evaluate on another environment"
             )
         traces = None if out is None else _clear(out / "traces")
-        total = len(tasks) if isinstance(tasks, Sized) else None
+        total = samples * len(tasks) if isinstance(tasks, Sized) else None
         bar = stack.enter_context(Bar(total)) if progress else None
         started = time.perf_counter()
         source = collector.source if isinstance(collector.source, RowSource) else None
         unreadable: dict[int, str] = {}
         for finished in collector.run(
             policy,
-            tasks,
+            (index for index in tasks for _ in range(samples)),
             batch=batch,
             seed=seed,
             traces=traces is not None,
             lockstep=lockstep,
             unreadable=unreadable if source is not None and not source.strict else None,
         ):
-            whole.add(finished)
-            by_type[finished.task_type].add(finished)
+            sample = finished.position % samples
+            whole.add(finished, sample)
+            by_type[finished.task_type].add(finished, sample)
             if traces is not None and finished.trace is not None:
-                finished.trace.save(traces / f"{finished.episode.index}.json")
-                said[finished.position] = _said(finished.episode)
+                finished.trace.save(traces / trace_file(finished.episode.index, sample))
+                said[finished.position] = _said(finished.episode, sample)
             if bar is not None:
                 bar.advance()
     if unreadable and not whole.rows:
@@ -109,12 +116,18 @@ def evaluate(
     usage = getattr(policy, "usage", None)
     benchmark = None
     if source is not None:
-        benchmark = source.result({row.index: row.score for row in whole.rows}, unreadable)
+        known = scores_of_tasks(whole.rows)
+        of_tasks = {
+            row.index: float(np.mean(known[row.index])) if row.index in known else None
+            for row in whole.rows
+        }
+        benchmark = source.result(of_tasks, unreadable)
     report = Report(
         policy=policy.name,
         env=env_id,
         env_kwargs={key: value for key, value in kwargs.items() if _plain(value)},
         seed=seed,
+        samples=samples,
         summary=whole.summary(),
         per_type={name: by_type[name].summary() for name in sorted(by_type)},
         rows=whole.rows,
@@ -129,8 +142,22 @@ def evaluate(
     return report
 
 
+def trace_file(index: int, sample: int = 0) -> str:
+    """Name of the trace of the `sample`-th episode on a task."""
+    return f"{index}.json" if sample == 0 else f"{index}-{sample}.json"
+
+
 def run(config: EvalConfig) -> dict[str, Any]:
-    """Evaluates as `config` says, prints the table, and returns the figures."""
+    """Evaluates as `config` says, prints the table, and returns the figures.
+
+    Raises:
+        ValueError: Settings out of range.
+    """
+    if config.samples > 1 and config.temperature == 0 and config.policy != "random":
+        raise ValueError(
+            f"{config.samples} greedy episodes on a task are all the same: give a temperature too, "
+            "e.g. --temperature 1"
+        )
     kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
     kwargs |= source_arguments(config)
     if config.ray and config.device not in (None, "cpu"):
@@ -145,6 +172,7 @@ def run(config: EvalConfig) -> dict[str, Any]:
             config.env,
             env_kwargs=kwargs,
             episodes=config.episodes,
+            samples=config.samples,
             seed=config.seed,
             out=config.out,
             workers=config.workers,
@@ -238,12 +266,12 @@ def source_arguments(config: EvalConfig) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _said(episode: Episode) -> dict[str, Any]:
+def _said(episode: Episode, sample: int) -> dict[str, Any]:
     """What environment and policy said in an episode, in turns."""
     words = [episode.observations[0]["text"]]
     for turn, observation in zip(episode.turns, episode.observations[1:], strict=True):
         words += [turn.text, observation["text"]]
-    return {"index": episode.index, "said": words}
+    return {"index": episode.index, "sample": sample, "said": words}
 
 
 def _clear(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelis_agent.tally import COLUMNS, Row, Summary, as_cells
+from pixelis_agent.tally import COLUMNS, Row, Summary, as_cells, as_text
 from pixelis_env.protocols import Result
 from pixelis_env.trace import versions
 
@@ -24,6 +24,7 @@ class Report:
         env: The environment.
         env_kwargs: Its arguments, those that JSON can hold.
         seed: Of the evaluation.
+        samples: Episodes on each task.
         summary: All episodes.
         per_type: Those of each question type.
         rows: Each episode, in order.
@@ -37,6 +38,7 @@ class Report:
     env: str
     env_kwargs: dict[str, Any]
     seed: int
+    samples: int
     summary: Summary
     per_type: dict[str, Summary]
     rows: list[Row]
@@ -51,6 +53,7 @@ class Report:
             "env": self.env,
             "env_kwargs": self.env_kwargs,
             "seed": self.seed,
+            "samples": self.samples,
             **asdict(self.summary),
             "per_type": {name: asdict(summary) for name, summary in self.per_type.items()},
             "wall_seconds": self.wall_seconds,
@@ -64,7 +67,11 @@ class Report:
         from rich.table import Table
 
         where = self.env if self.benchmark is None else self.benchmark.source
-        table = Table(title=f"{self.policy} on {where}", box=SIMPLE_HEAD, pad_edge=False)
+        title = f"{self.policy} on {where}"
+        if self.samples > 1:
+            best = as_text(self.summary.best)
+            title += f", {self.samples} episodes a task (best of them: {best})"
+        table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
         for number, column in enumerate(COLUMNS):
             table.add_column(column, justify="right" if number else "left", no_wrap=True)
         for name, summary in sorted(self.per_type.items()):

@@ -30,6 +30,8 @@ class Summary:
         n: Episodes.
         score: Mean over the episodes whose answer is known, 0..1.
         score_ci95: Its 95 % bootstrap interval over tasks.
+        best: Mean over tasks of the best score among a task's episodes, 0..1: where a score is 0
+            or 1, pass@k of k episodes a task.
         solved: Share of them that score `SOLVED` or more.
         op_accuracy: How much of the oracle's chain of operations an episode went through in order
             (`chain_match`; the better of the oracle that sees everything and the one that saw the
@@ -54,6 +56,7 @@ class Summary:
     n: int
     score: float | None
     score_ci95: Interval | None
+    best: float | None
     solved: float | None
     op_accuracy: float | None
     argument_iou: float | None
@@ -78,9 +81,11 @@ class Row:
 
     `op_match`: its share of the oracle's chain; seconds as of `Finished`. `confidence`: of a policy
     that keeps a token record, the geometric mean of the probabilities of its answer's tokens, 0..1.
+    `sample`: which of the episodes on its task, from 0.
     """
 
     index: int
+    sample: int
     task_id: str
     task_type: str
     score: float | None
@@ -95,7 +100,7 @@ class Row:
     policy_seconds: float
 
     @classmethod
-    def of(cls, finished: Finished) -> Row:
+    def of(cls, finished: Finished, sample: int) -> Row:
         """The row of a finished episode."""
         chains = [chain for chain in finished.oracle_ops if chain]
         rollout = finished.episode.rollout
@@ -105,6 +110,7 @@ class Row:
             said = rollout.mean_log_prob({Label.ANSWER})
         return cls(
             index=finished.episode.index,
+            sample=sample,
             task_id=finished.task_id,
             task_type=finished.task_type,
             score=finished.score,
@@ -127,11 +133,10 @@ class Tally:
         self._rows: dict[int, Row] = {}
         self._process = ProcessMetrics()
 
-    def add(self, finished: Finished) -> Row:
-        """Counts an episode and returns its row."""
-        row = self._rows[finished.position] = Row.of(finished)
+    def add(self, finished: Finished, sample: int = 0) -> None:
+        """Counts an episode, the `sample`-th on its task."""
+        self._rows[finished.position] = Row.of(finished, sample)
         self._process.update(finished.steps)
-        return row
 
     @property
     def rows(self) -> list[Row]:
@@ -148,6 +153,7 @@ class Tally:
         if not rows:
             raise ValueError("no episode was played")
         scores = [row.score for row in rows if row.score is not None]
+        of_tasks = scores_of_tasks(rows).values()
         score, score_ci95 = _with_interval(
             rows, lambda row: [] if row.score is None else [row.score]
         )
@@ -159,6 +165,7 @@ class Tally:
             n=len(rows),
             score=score,
             score_ci95=score_ci95,
+            best=_mean([max(own) for own in of_tasks]),
             solved=_mean([float(score >= SOLVED) for score in scores]),
             op_accuracy=_mean([row.op_match for row in rows if row.op_match is not None]),
             argument_iou=argument_iou,
@@ -178,6 +185,15 @@ class Tally:
             env_seconds=float(np.mean([row.env_seconds for row in rows])),
             policy_seconds=float(np.mean([row.policy_seconds for row in rows])),
         )
+
+
+def scores_of_tasks(rows: Sequence[Row]) -> dict[int, list[float]]:
+    """By index, the scores of the episodes on that task; without those that nobody can score."""
+    found = defaultdict[int, list[float]](list)
+    for row in rows:
+        if row.score is not None:
+            found[row.index].append(row.score)
+    return dict(found)
 
 
 def _scores(row: Row, op: str, form: str) -> list[float]:

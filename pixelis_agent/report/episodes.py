@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pixelis_agent.evaluate import trace_file
 from pixelis_agent.report.runs import Evaluation
 from pixelis_agent.spans import Label, label_turn
 from pixelis_env.describe import describe_call
@@ -89,7 +90,7 @@ class Shown:
     """An episode.
 
     Attributes:
-        index: Of its task.
+        name: The task's index and, where there are more on it, which episode: "12", "12-1".
         task_id: Of its task.
         task_type: The question type.
         question: The question alone.
@@ -103,7 +104,7 @@ class Shown:
         moments: The start and each step; empty where there is no readable trace.
     """
 
-    index: int
+    name: str
     task_id: str
     task_type: str
     question: str
@@ -145,9 +146,10 @@ def choose(types: Sequence[str], most: int) -> set[int]:
 
 
 def _show(played: Evaluation, row: dict[str, Any], album: Album | None) -> Shown:
-    path, said = played.traces / f"{row['index']}.json", played.dialogues.get(row["index"], [])
+    which = row["index"], row["sample"]
+    path, said = played.traces / trace_file(*which), played.dialogues.get(which, [])
     shown = Shown(
-        index=row["index"],
+        name=path.stem,
         task_id=row["task_id"],
         task_type=row["task_type"],
         question="",

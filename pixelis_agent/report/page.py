@@ -121,7 +121,7 @@ def _line(place: int, number: int, shown: Shown) -> dict[str, Any]:
     return {
         "r": place,
         "n": number,
-        "i": shown.index,
+        "i": shown.name,
         "task": shown.task_id,
         "t": shown.task_type,
         "s": shown.score,

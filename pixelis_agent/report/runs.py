@@ -38,7 +38,7 @@ class Evaluation:
         episodes: The rows of `results.json`, see `tally.Row`.
         versions: Of what the results depend on.
         traces: The folder of traces.
-        dialogues: What was said in each episode, by its index; empty in older runs.
+        dialogues: What was said in each episode, by its index and sample.
     """
 
     policy: str
@@ -50,7 +50,7 @@ class Evaluation:
     episodes: list[dict[str, Any]]
     versions: dict[str, str]
     traces: Path
-    dialogues: dict[int, list[str]]
+    dialogues: dict[tuple[int, int], list[str]]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _evaluation(folder: Path) -> Evaluation:
         if not isinstance(said.get(key), kind):
             raise _foreign(path, written_by, f"its {key!r} is missing or no {kind.__name__}")
     rows = said["episodes"]
-    row_keys = {"index", "task_id", "task_type", "score", "answer"}
+    row_keys = {"index", "sample", "task_id", "task_type", "score", "answer"}
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or row_keys - row.keys():
             raise _foreign(path, written_by, f"episode {number} lacks one of {sorted(row_keys)}")
@@ -211,9 +211,11 @@ def _foreign(path: Path, written_by: str, what: str) -> ReportError:
     )
 
 
-def _dialogues(path: Path) -> dict[int, list[str]]:
-    rows = read_metrics(path)
-    return {row["index"]: [str(words) for words in row["said"]] for row in rows if "said" in row}
+def _dialogues(path: Path) -> dict[tuple[int, int], list[str]]:
+    return {
+        (row["index"], row["sample"]): [str(words) for words in row["said"]]
+        for row in read_metrics(path)
+    }
 
 
 def _training(folder: Path) -> Training:

@@ -215,9 +215,13 @@ def _changed(part: Mapping[str, float | None] | None) -> str:
 
 
 def _scores(run: Run) -> dict[str, float]:
+    """By task, the mean over its episodes."""
     assert run.evaluation is not None
-    rows = run.evaluation.episodes
-    return {row["task_id"]: row["score"] for row in rows if row["score"] is not None}
+    found = defaultdict[str, list[float]](list)
+    for row in run.evaluation.episodes:
+        if row["score"] is not None:
+            found[row["task_id"]].append(row["score"])
+    return {task: float(np.mean(scores)) for task, scores in found.items()}
 
 
 def _paid(shown: Shown) -> Counter[str]:

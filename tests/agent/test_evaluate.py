@@ -15,6 +15,7 @@ from pixelis_agent.policies.make import make_policy
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy, ScriptedPolicy, call_text
 from pixelis_agent.policies.server import ServerError, ServerPolicy
 from pixelis_agent.splits import TRAIN, VALIDATION, evaluation_indices
+from pixelis_env.metrics.interval import ratio_interval
 from pixelis_env.trace import Trace
 from tests.agent.small import small_kwargs
 
@@ -101,6 +102,41 @@ def test_figures_do_not_depend_on_who_carries_the_environments() -> None:
     assert first["n"] == 20
     assert first == figures(episodes=20, workers=1, batch=3)
     assert first != figures(episodes=20, workers=0, seed=1)
+
+
+def test_a_task_is_played_several_times(tmp_path) -> None:
+    def play(samples: int, **options):
+        return evaluate(
+            RandomPolicy(),
+            env_kwargs=SMALL,
+            indices=range(6),
+            samples=samples,
+            workers=0,
+            progress=False,
+            **options,
+        )
+
+    report = play(3, out=tmp_path)
+    found, rows = report.to_dict(), report.rows
+    assert (found["n"], found["samples"]) == (18, 3)
+    assert [(row.index, row.sample) for row in rows] == [(i, s) for i in range(6) for s in range(3)]
+    scores = np.array([row.score for row in rows]).reshape(6, 3)
+    assert 0 < scores.mean() < scores.max(1).mean()
+    assert found["score"] == pytest.approx(scores.mean())
+    assert found["best"] == pytest.approx(scores.max(1).mean())
+    # Episodes on a task hang together: the interval is over tasks, not over episodes.
+    apart = ratio_interval(scores.ravel().tolist(), [1] * 18)[1:]
+    assert found["score_ci95"] == ratio_interval(scores.sum(1).tolist(), [3] * 6)[1:] != apart
+    names = {path.name for path in (tmp_path / "traces").iterdir()}
+    assert names == {f"{i}{suffix}.json" for i in range(6) for suffix in ("", "-1", "-2")}
+    lines = [json.loads(line) for line in (tmp_path / "dialogues.jsonl").read_text().splitlines()]
+    assert len({json.dumps(line["said"]) for line in lines if line["index"] == 0}) == 3
+    once = play(1).to_dict()
+    assert once["best"] == once["score"]
+    with pytest.raises(ValueError, match="samples must be at least 1, not 0"):
+        play(0)
+    with pytest.raises(ValueError, match="all the same: give a temperature"):
+        run(EvalConfig("pixelis-tiny", samples=4))
 
 
 def test_a_finite_source_is_played_once_at_the_most() -> None:

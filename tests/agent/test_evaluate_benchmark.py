@@ -6,12 +6,13 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pixelis_agent.cli import main
 from pixelis_agent.config import EvalConfig
 from pixelis_agent.evaluate import evaluate, run, source_arguments
-from pixelis_agent.policies.scripted import ScriptedPolicy
+from pixelis_agent.policies.scripted import RandomPolicy, ScriptedPolicy
 from tests.env import benchmark_samples as samples
 
 
@@ -30,6 +31,24 @@ def play(root: Path, **kwargs):
         workers=0,
         progress=False,
     )
+
+
+def test_rows_that_are_played_several_times_count_by_their_mean(vsi: Path) -> None:
+    wanted = {"types": ["object_counting", "object_rel_direction_easy"], "root": str(vsi)}
+    report = evaluate(
+        RandomPolicy(),
+        env_kwargs={"source": "vsi-bench", **wanted},
+        samples=8,
+        workers=0,
+        progress=False,
+    )
+    assert report.benchmark is not None
+    by_row = np.array([row.score for row in report.rows]).reshape(-1, 8)
+    assert len(np.unique(by_row)) > 1
+    assert report.benchmark.n == len(by_row)
+    counting = next(one for one in report.benchmark.lines if one.name == "object_counting")
+    own = [row.score for row in report.rows if row.task_type == counting.name]
+    assert counting.score == pytest.approx(100 * np.mean(own))  # a benchmark counts in percent
 
 
 def test_the_command_plays_the_whole_source_and_names_its_scorer(vsi: Path, capsys) -> None:

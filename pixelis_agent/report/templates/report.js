@@ -80,8 +80,8 @@ function explore(data) {
   function card(line, first) {
     const one = read(line), moments = one.moments;
     const at = Math.min(state.step, Math.max(0, moments.length - 1));
-    const made = element("article", { class: "card", "aria-label": `${names[line.r]}, episode ${one.index}` },
-      element("h3", {}, element("span", { class: `chip run-${line.r % series}` }, names[line.r]), ` ${one.task_type} · ${one.index}`),
+    const made = element("article", { class: "card", "aria-label": `${names[line.r]}, episode ${one.name}` },
+      element("h3", {}, element("span", { class: `chip run-${line.r % series}` }, names[line.r]), ` ${one.task_type} · ${one.name}`),
       element("p", {}, element("span", { class: `badge ${one.verdict}`, title: verdicts[one.verdict] }, one.verdict), ` ${one.detail}`));
     const facts = element("dl", { class: "facts" });
     const fact = (name, value) => facts.append(element("dt", {}, name), element("dd", {}, value));
