@@ -40,6 +40,7 @@ BRIEF = (
     ("– sampled, as it was trained", "ccrft_ablation", "level 1, sampled|full", 2),
     ("adapting to other looks without labels: relative gain, greedy", "ttrl", "whole|greedy", 3),
     ("– sampled, as it adapts", "ttrl", "whole|sampled", 3),
+    ("– the same by TTRL's majority of answers", "ttrl", "majority of answers (TTRL)|sampled", 3),
     ("– change of the score without the shift, greedy", "ttrl", "whole|greedy", 4),
 )
 """What the README shows: in words, the result, how its row begins, and which cell."""

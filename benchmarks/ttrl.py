@@ -116,6 +116,8 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
         if len(results) > 1:
             title = f"Change by adapting, mean of {len(results)} shifts"
             tables.append(change(title, results))
+    if "whole" in arms:
+        tables.append(ahead(results))
     for shift, study in studies.items():
         for play in (shift, f"{shift}, sampled"):
             title = f"Adapted to {shift}: held-out rooms with it"
@@ -219,6 +221,30 @@ def change(title: str, results: Mapping[str, Mapping[str, Rows]]) -> Table:
             made.columns = ["arm", "play", *names]
             means = [[float(np.mean([one[name] for one in run])) for run in runs] for name in names]
             made.rows.append([arm, play, *map(over_seeds, means)])
+    return made
+
+
+def ahead(results: Mapping[str, Mapping[str, Rows]]) -> Table:
+    """How much more the whole method scores than each other arm, on the same rooms.
+
+    Args:
+        results: As of `change`.
+    """
+    made = Table(
+        f"Score of the whole method less that of others, same rooms, mean of {len(results)} shifts",
+        ["less", "sampled", "greedy"],
+    )
+    arms = [arm for arm in next(iter(results.values()))[GUARD] if arm != "whole"]
+
+    def less(arm: str, kind: str) -> str:
+        pairs = [
+            (own[shift + kind]["whole"], own[shift + kind][arm]) for shift, own in results.items()
+        ]
+        seeds = pairs[0][0]
+        means = [np.mean([a[seed]["score"] - b[seed]["score"] for a, b in pairs]) for seed in seeds]
+        return over_seeds([float(mean) for mean in means])
+
+    made.rows = [[arm, less(arm, ", sampled"), less(arm, "")] for arm in arms]
     return made
 
 

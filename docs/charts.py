@@ -42,22 +42,27 @@ def votes(result: dict[str, Any]) -> Any:
 
 
 def adapting(result: dict[str, Any]) -> Any:
-    """What each arm of test-time learning gained under each shift, with intervals."""
-    heads = {"gain with the shift": "with it", "change without the shift": "without"}
+    """What each arm of test-time learning gained under the shifts and without, with intervals."""
     tables = {table["title"]: table for table in result["tables"]}
+    shifts = {shift: tables[f"Change by adapting to {shift}"] for shift in result["raw"]}
+    (mean,) = (table for title, table in tables.items() if title.startswith("Change by adapting, "))
+    places = [
+        ("all shifts", mean, "gain with the shift"),
+        *((shift, table, "gain with the shift") for shift, table in shifts.items()),
+        ("unshifted", mean, "change without the shift"),
+    ]
     figure, axes = _figure(2)
     for own, asked in zip(axes, ("sampled", "greedy"), strict=True):
         rows = [
-            (f"{arm}, {shift}: {heads[head]}", figures[k])
-            for shift in result["raw"]
-            if (table := tables.get(f"Change by adapting to {shift}"))
+            (place, arm, figures[table["columns"].index(head) - 2])
+            for place, table, head in places
             for arm, play, *figures in table["rows"]
-            for k, head in enumerate(table["columns"][2:])
-            if play == asked and head in heads
+            if play == asked
         ]
-        _bars(own, [name for name, _ in rows], [text for _, text in rows])
+        _bars(own, rows)
         own.set(title=f"change of the score, {asked}")
     axes[1].tick_params(labelleft=False)
+    axes[1].legend(fontsize=8)
     figure.set_figheight(max(3.6, 0.9 + 0.22 * len(rows)))
     return figure
 
@@ -76,15 +81,28 @@ def divergence(result: dict[str, Any]) -> Any:
     return figure
 
 
-def _bars(axes: Any, names: Sequence[str], texts: Sequence[str]) -> None:
-    """Figures with intervals as points with bars, the first on top."""
-    for place, text in enumerate(reversed(texts)):
+def _bars(axes: Any, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Figures with intervals as points with bars, the first on top.
+
+    Args:
+        axes: Where.
+        rows: Of each its group, which is written once, its series, which has a colour, and the
+            figure.
+    """
+    series = list(dict.fromkeys(name for _, name, _ in rows))
+    for place, (_, name, text) in enumerate(rows):
         found = FIGURE.match(text)
         mean, low, high = map(float, found.groups()) if found else [float(text)] * 3
-        axes.errorbar(
-            mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color="C0", capsize=3
-        )
-    axes.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
+        colour = f"C{series.index(name)}"
+        label = name if place < len(series) else None
+        reach = [[mean - low], [high - mean]]
+        axes.errorbar(mean, -place, xerr=reach, fmt="o", color=colour, capsize=3, label=label)
+    groups = [group for group, _, _ in rows]
+    firsts = [place for place, group in enumerate(groups) if group not in groups[:place]]
+    middles = [-(first + (groups.count(groups[first]) - 1) / 2) for first in firsts]
+    axes.set_yticks(middles, [groups[first] for first in firsts])
+    for first in firsts[1:]:
+        axes.axhline(0.5 - first, color="lightgray", linewidth=0.6)
     axes.axvline(0, color="gray", linewidth=0.8)
 
 
