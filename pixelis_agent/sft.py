@@ -99,7 +99,7 @@ class Objective(nn.Module):
         self.register_buffer("_number_ids", values.isnan().logical_not().nonzero()[:, 0], False)
 
     def forward(
-        self, batch: Batch, weights: Tensor, total: float, targets: HeadTargets | None
+        self, batch: Batch, weights: Tensor, total: float, targets: HeadTargets
     ) -> dict[str, Tensor]:
         """The losses of a batch by name.
 
@@ -121,7 +121,7 @@ class Objective(nn.Module):
             losses["number"] = number_loss(
                 scores[meant][:, ids], self._values[ids], said[meant], weight[meant], total
             )
-        if self.heads is not None and targets is not None:
+        if self.heads is not None:
             # Coordinates and overlaps need all their digits, whatever the model computes in.
             with torch.autocast(hidden.device.type, enabled=False):
                 losses |= self.heads.losses(hidden, targets)
@@ -215,20 +215,28 @@ def train(config: SFTConfig) -> dict[str, Any]:
         # Gradients are averaged over processes: each divides by what one of them has on average.
         counted = torch.stack([w.sum() for w in weights]).sum()
         total = float(accelerator.reduce(counted, "mean"))
+        targets = [HeadTargets() for _ in micros]
+        if heads is not None:
+            targets = [
+                gather_targets(batch, [row.targets for row in micro], processor.image_id)
+                for micro, batch in zip(micros, batches, strict=True)
+            ]
+        aimed = torch.tensor([[float(t.count(name)) for name in LOSS_WEIGHTS] for t in targets])
+        aimed = accelerator.reduce(aimed.sum(0).to(accelerator.device), "mean").tolist()
+        of_step = dict(zip(LOSS_WEIGHTS, aimed, strict=True))
         logged: dict[str, float] = {}
-        for micro, batch, weight in zip(micros, batches, weights, strict=True):
-            targets = None
-            if heads is not None:
-                targets = gather_targets(batch, [row.targets for row in micro], processor.image_id)
+        for batch, weight, target in zip(batches, weights, targets, strict=True):
             last = batch is batches[-1]
             # DeepSpeed's engine makes its step within the last backward pass, and must be told.
             accelerator.sync_gradients = last
             wait = contextlib.nullcontext() if last else accelerator.no_sync(parallel)
             with wait, accelerator.autocast():
-                losses = parallel(batch, weight, total, targets)
-                # The tokens' losses are parts of the step's; the heads' are averages.
-                share = len(micro) / len(rows)
-                parts_of = {n: v if n in tokens else share * v for n, v in losses.items()}
+                losses = parallel(batch, weight, total, target)
+                # The tokens' losses are parts of the step's; the heads' are means over targets.
+                parts_of = {
+                    name: loss if name in tokens else loss * (target.count(name) / of_step[name])
+                    for name, loss in losses.items()
+                }
                 accelerator.backward(
                     torch.stack([factors[n] * v for n, v in parts_of.items()]).sum()
                 )

@@ -144,6 +144,10 @@ class HeadTargets:
     value: dict[str, Tensor] = field(default_factory=dict)
     pairs: Tensor | None = None
 
+    def count(self, name: str) -> int:
+        """How many targets a head has."""
+        return len(self.at[name]) if name in self.at else 0
+
 
 def gather_targets(
     batch: Batch, targets: Sequence[Sequence[TurnTarget]], image_id: int
