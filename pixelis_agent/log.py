@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pixelis_agent.files import replace_file
 
 METRICS = "metrics.jsonl"
 SETTINGS = "config.json"
 
 
-def write_settings(config: Any, out: Path) -> None:
-    """Begins a run's folder with `config.json`, the fields of a dataclass."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / SETTINGS).write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+FREE = frozenset(
+    {"out", "epochs", "iterations", "updates", "checkpoint_every", "beside"}
+    | {"evaluate_every", "evaluate_episodes", "patience", "largest_loss"}
+    | {"micro_batch", "gradient_checkpointing", "workers", "ray", "ray_gpus", "cluster"}
+)
+"""Settings with which a run may go on that was begun with others: how long, and by what means."""
+
+
+def write_settings(config: Any, out: Path, free: Collection[str] = ()) -> None:
+    """Begins a run's folder with `config.json`, the fields of a dataclass, or goes on with it.
+
+    Args:
+        config: The settings.
+        out: The folder.
+        free: Settings that may have changed, beside those of `FREE`.
+
+    Raises:
+        ValueError: The folder holds a checkpoint of a run with other settings.
+    """
+    path = out / SETTINGS
+    if path.is_file() and any(out.glob("checkpoint-*")):
+        now = _flat(json.loads(json.dumps(asdict(config), default=str)))
+        begun = _flat(json.loads(path.read_text()))
+        for name in begun.keys() & now.keys() - FREE - set(free):
+            if begun[name] != now[name]:
+                raise ValueError(
+                    f"the run in {out} was begun with {name} {begun[name]}, not {now[name]}: go on "
+                    "with the same settings, or begin another run in another folder"
+                )
+    said = json.dumps(asdict(config), indent=2, default=str) + "\n"
+    replace_file(path, said.encode())
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings within settings by names with dots."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = isinstance(value, dict)
+        found |= _flat(value, f"{before}{name}.") if inner else {before + name: value}
+    return found
 
 
 class Rows:
@@ -27,7 +65,7 @@ class Rows:
     """
 
     def __init__(self, path: Path, kept: Iterable[Mapping[str, Any]]) -> None:
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        replace_file(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._file = path.open("a", buffering=1)
 
     def write(self, row: Mapping[str, Any]) -> None:

@@ -144,7 +144,7 @@ class Checkpoints:
         self._parts = dict(parts)
 
     def save(self, progress: Any, *, write: bool = True) -> None:
-        """Writes a checkpoint, then drops the one before.
+        """Writes a checkpoint, then drops the one before; one of that step stays as it is.
 
         Args:
             progress: A dataclass of plain values with the field `step`.
@@ -155,6 +155,8 @@ class Checkpoints:
             return
         before = self._all()
         final = self._folder / f"checkpoint-{progress.step:08d}"
+        if final in before:
+            return
         unfinished = final.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -162,11 +164,9 @@ class Checkpoints:
             torch.save(state, unfinished / f"{name}.pt")
         torch.save(torch.get_rng_state(), unfinished / "random.pt")
         (unfinished / "progress.json").write_text(json.dumps(asdict(progress)))
-        shutil.rmtree(final, ignore_errors=True)
         unfinished.rename(final)
         for old in before:
-            if old != final:
-                shutil.rmtree(old)
+            shutil.rmtree(old)
 
     def load(self, progress: Any) -> bool:
         """Restores the newest checkpoint into the parts and `progress`; False where none is."""
@@ -240,16 +240,20 @@ class LastGood:
     Args:
         policy: Of it what requires gradients.
         optimizer: Of these weights.
+        follower: What follows the policy, with `state_dict` and `load_state_dict`.
     """
 
-    def __init__(self, policy: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._policy, self._optimizer = policy, optimizer
+    def __init__(
+        self, policy: nn.Module, optimizer: torch.optim.Optimizer, follower: Any = None
+    ) -> None:
+        self._policy, self._optimizer, self._follower = policy, optimizer, follower
         self.take()
 
     def take(self) -> None:
         """Remembers them."""
         self._weights = {name: weight.detach().clone() for name, weight in self._trained()}
         self._moments = copy.deepcopy(self._optimizer.state_dict())
+        self._followed = {} if self._follower is None else self._follower.state_dict()
 
     def restore(self) -> None:
         """Goes back to them."""
@@ -258,14 +262,17 @@ class LastGood:
                 weight.copy_(self._weights[name])
         # A copy: the optimizer goes on in what it is given.
         self._optimizer.load_state_dict(copy.deepcopy(self._moments))
+        if self._follower is not None:
+            self._follower.load_state_dict(self._followed)
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"weights": self._weights, "moments": self._moments}
+        return {"weights": self._weights, "moments": self._moments, "followed": self._followed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
         self._weights, self._moments = state["weights"], state["moments"]
+        self._followed = state.get("followed", self._followed)  # older ones had none
 
     def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((k, p) for k, p in self._policy.named_parameters() if p.requires_grad)

@@ -8,6 +8,8 @@ step towards an aim (`aims`).
 from __future__ import annotations
 
 import contextlib
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,7 +22,7 @@ from pixelis_agent.learning.corridor import Corridor, CorridorController, Verdic
 from pixelis_agent.learning.losses import k3
 from pixelis_agent.learning.parts import Dealing, Part, Shares, TokenScorer, deal, score
 from pixelis_agent.learning.training import LastGood
-from pixelis_agent.models.anchor import Anchor
+from pixelis_agent.models.anchor import Anchor, Ema
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.rollout import Rollout
 
@@ -105,7 +107,11 @@ def descend(
     with accelerator.autocast():
         part.beginnings.backward(part.reader(policy), quiet)
     norm = float(accelerator.clip_grad_norm_(policy.parameters(), settings.max_grad_norm))
-    optimizer.step()
+    # A scaler of half-precision gradients leaves such a step out by itself, and must be told.
+    if math.isfinite(norm) or accelerator.scaler is not None:
+        optimizer.step()
+    else:
+        warnings.warn(f"a gradient's norm is {norm}: this step is left out", stacklevel=2)
     optimizer.zero_grad()
     return torch.tensor([noted, written]), norm
 
@@ -159,7 +165,9 @@ class HeldUpdates:
         self._policy, self._optimizer, self._reference = policy, optimizer, reference
         self._vision, self._settings, self._accelerator = vision, settings, accelerator
         self._corridor = CorridorController(settings.corridor)
-        self._good = LastGood(policy, optimizer)
+        # An average that followed a policy astray goes back with it.
+        follower = reference if isinstance(reference, Ema) else None
+        self._good = LastGood(policy, optimizer, follower)
         self.parts: dict[str, Any] = {
             "policy": policy,
             "optimizer": optimizer,

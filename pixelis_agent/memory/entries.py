@@ -44,9 +44,10 @@ class Entry:
         answer: That won; None where nobody did.
         confidence: Of the vote, 0..1.
         margin: Of the vote, 0..1.
-        exemplar: Which of `rollouts` was learned from; None without one.
+        exemplar: Which of `rollouts` is the exemplar; None without one.
         place: Of the query in its stream.
         neighbours: The entries that the vote regarded.
+        learned: Whether it is learned from: the vote was clear enough, and the query new.
     """
 
     task_id: str
@@ -61,6 +62,7 @@ class Entry:
     exemplar: int | None
     place: int = 0
     neighbours: tuple[int, ...] = ()
+    learned: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 FLOATS = np.dtype("<f4")
 """Of the vectors, on every machine."""
 
@@ -21,8 +21,7 @@ CREATE TABLE queries (
     task_type TEXT NOT NULL,
     question TEXT NOT NULL,
     media_digest TEXT NOT NULL,
-    vector BLOB NOT NULL,
-    uses INTEGER NOT NULL DEFAULT 0
+    vector BLOB NOT NULL
 );
 CREATE INDEX queries_by_medium ON queries (media_digest);
 CREATE TABLE images (digest TEXT PRIMARY KEY, webp BLOB NOT NULL);
@@ -51,11 +50,18 @@ CREATE TABLE votes (
     margin REAL NOT NULL,
     exemplar INTEGER,
     ops TEXT NOT NULL,
-    neighbours TEXT NOT NULL
+    neighbours TEXT NOT NULL,
+    learned INTEGER NOT NULL
 );
 """
 
-_MIGRATIONS: dict[int, str] = {}
+_MIGRATIONS = {
+    # What was not learned from had been written without its exemplar.
+    1: """
+ALTER TABLE votes ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+UPDATE votes SET learned = exemplar IS NOT NULL;
+"""
+}
 """By version: what makes the next one of it."""
 
 
@@ -67,28 +73,36 @@ def open_record(path: Path) -> sqlite3.Connection:
     """The database, with the newest schema; begun where there is none.
 
     Raises:
-        InvalidMemory: The file is no memory, or one of a newer version.
+        InvalidMemory: The file is no memory, one of a newer version, or locked.
     """
     db = sqlite3.connect(path, timeout=60, isolation_level=None)
     try:
         for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {setting}")
-        db.execute("BEGIN IMMEDIATE")
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        if version > VERSION:
-            raise InvalidMemory(
-                f"{path} was written by a newer Pixelis (schema {version}; this one knows "
-                f"{VERSION}): update it"
-            )
-        steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, VERSION)]
-        for statement in filter(str.strip, "".join(steps).split(";")):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
+        if _version(db, path) < VERSION:
+            db.execute("BEGIN IMMEDIATE")
+            version = _version(db, path)  # another process may have been quicker
+            steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, VERSION)]
+            for statement in filter(str.strip, "".join(steps).split(";")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         db.close()
-        raise InvalidMemory(f"{path} is no memory: {error}") from None
+        locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+        what = "is held by another process" if locked else "is no memory"
+        raise InvalidMemory(f"{path} {what}: {error}") from None
     except InvalidMemory:
         db.close()
         raise
     return db
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise InvalidMemory(
+            f"{path} was written by a newer Pixelis (schema {version}; this one knows {VERSION}): "
+            "update it"
+        )
+    return version

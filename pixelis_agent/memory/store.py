@@ -12,6 +12,7 @@ import io
 import sqlite3
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,7 +162,8 @@ class Memory:
             chosen = None if entry.exemplar is None else entry.rollouts[entry.exemplar].trace
             ops = [step.action.op for step in chosen.steps if step.valid] if chosen else []
             db.execute(
-                "INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO votes (query, answer, confidence, margin, exemplar, ops, neighbours,"
+                " learned) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     number,
                     entry.answer,
@@ -170,6 +172,7 @@ class Memory:
                     entry.exemplar,
                     " ".join(ops),
                     " ".join(map(str, entry.neighbours)),
+                    entry.learned,
                 ),
             )
         self.index.add([number], vector[None])
@@ -186,7 +189,8 @@ class Memory:
         """
         row = self.record.execute(
             "SELECT task_id, task_type, question, media_digest, answer, confidence, margin,"
-            " exemplar, place, neighbours FROM queries JOIN votes ON votes.query = id WHERE id = ?",
+            " exemplar, place, neighbours, learned FROM queries JOIN votes ON query = id"
+            " WHERE id = ?",
             (number,),
         ).fetchone()
         if row is None:
@@ -218,6 +222,7 @@ class Memory:
             exemplar=row[7],
             place=row[8],
             neighbours=tuple(map(int, row[9].split())),
+            learned=bool(row[10]),
         )
 
     def traces(self, number: int) -> list[Trace]:
@@ -233,7 +238,9 @@ class Memory:
         return self.index.nearest(np.asarray(vector, np.float32), k)
 
     def recall(self, vector: Vectors, k: int, *, least: float = 0.0) -> list[Neighbour]:
-        """The entries most like a vector, the nearest first; that they were of use is counted.
+        """The entries most like a vector, the nearest first.
+
+        Of those that were not learned from the confidence is 0.
 
         Args:
             vector: float32 (size,).
@@ -242,24 +249,27 @@ class Memory:
         """
         near = dict(pair for pair in self.nearest(vector, k) if pair[1] >= least)
         marks = ",".join("?" * len(near))
-        with self._writing() as db:
-            db.execute(f"UPDATE queries SET uses = uses + 1 WHERE id IN ({marks})", [*near])
-            rows = db.execute(
-                "SELECT id, media_digest, answer, confidence, ops FROM queries JOIN votes"
-                f" ON query = id WHERE id IN ({marks})",
-                [*near],
-            ).fetchall()
+        rows = self.record.execute(
+            "SELECT id, media_digest, answer, confidence * learned, ops FROM queries JOIN votes"
+            f" ON query = id WHERE id IN ({marks})",
+            [*near],
+        ).fetchall()
         found = [
             Neighbour(n, near[n], digest, answer, sure, tuple(ops.split()))
             for n, digest, answer, sure, ops in rows
         ]
         return sorted(found, key=lambda one: list(near).index(one.id))
 
-    def prune(self, keep: int) -> list[int]:
+    def prune(self, keep: int, last: int | None = None) -> list[int]:
         """Forgets all but the `keep` entries of most value.
 
-        An entry is worth its vote's confidence times (1 + its uses), half as much for every
-        `HALF_LIFE` entries that came after it.
+        An entry that was learned from is worth its vote's confidence times (1 + how many entries
+        have it among their neighbours), half as much for every `HALF_LIFE` entries that came after
+        it. What goes depends on what is there alone: the same memory forgets the same.
+
+        Args:
+            keep: How many stay.
+            last: Entries newer than this one stay in any case, and count among `keep`.
 
         Returns:
             The ids that are gone.
@@ -269,12 +279,17 @@ class Memory:
         """
         if keep < 0:
             raise ValueError(f"keep must be 0 or more, not {keep}")
+        if len(self) <= keep:
+            return []
         rows = self.record.execute(
-            "SELECT id, confidence * (1 + uses) FROM queries JOIN votes ON votes.query = id"
+            "SELECT id, confidence * learned, neighbours FROM queries JOIN votes ON query = id"
         ).fetchall()
-        newest = max((number for number, _ in rows), default=0)
-        worth = {n: value * 0.5 ** ((newest - n) / HALF_LIFE) for n, value in rows}
-        gone = sorted(worth, key=lambda n: (-worth[n], -n))[keep:]
+        uses = Counter(int(number) for _, _, near in rows for number in near.split())
+        newest = max(number for number, _, _ in rows)
+        worth = {n: sure * (1 + uses[n]) * 0.5 ** ((newest - n) / HALF_LIFE) for n, sure, _ in rows}
+        safe = {n for n in worth if last is not None and n > last}
+        order = sorted(worth.keys() - safe, key=lambda n: (-worth[n], -n))
+        gone = order[max(0, keep - len(safe)) :]
         self._forget(gone)
         return sorted(gone)
 
@@ -289,7 +304,7 @@ class Memory:
         """How many entries of this question about this medium were learned from."""
         row = self.record.execute(
             "SELECT count(*) FROM queries JOIN votes ON votes.query = id"
-            " WHERE media_digest = ? AND question = ? AND exemplar IS NOT NULL",
+            " WHERE media_digest = ? AND question = ? AND learned",
             (media_digest, question),
         ).fetchone()
         return int(row[0])

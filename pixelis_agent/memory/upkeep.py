@@ -18,7 +18,7 @@ from pixelis_env.trace import Trace
 
 
 def stats(memory: Memory) -> dict[str, Any]:
-    """What it holds, in figures: entries, abstentions, images, bytes in all and an entry."""
+    """What it holds, in figures: entries, those learned from, images, bytes in all and an entry."""
     count = len(memory)
     files = [f for f in memory.folder.iterdir() if f.is_file()]
     size = sum(file.stat().st_size for file in files)
@@ -26,6 +26,7 @@ def stats(memory: Memory) -> dict[str, Any]:
     return {
         "entries": count,
         "without_answer": one("SELECT count(*) FROM votes WHERE answer IS NULL"),
+        "learned": one("SELECT count(*) FROM votes WHERE learned"),
         "traces": one("SELECT count(*) FROM traces"),
         "images": one("SELECT count(*) FROM images"),
         "mean_confidence": one("SELECT avg(confidence) FROM votes"),
@@ -87,6 +88,7 @@ def export(memory: Memory, path: str | Path) -> int:
                 "confidence": entry.confidence,
                 "margin": entry.margin,
                 "exemplar": entry.exemplar,
+                "learned": entry.learned,
                 "rollouts": [
                     {
                         "fidelity": one.fidelity,

@@ -240,7 +240,7 @@ def _votes(folder: Path) -> tuple[Vote, ...]:
 
     with Memory(folder) as memory:
         rows = memory.record.execute(
-            "SELECT query, answer, confidence FROM votes ORDER BY query"
+            "SELECT query, CASE WHEN learned THEN answer END, confidence FROM votes ORDER BY query"
         ).fetchall()
         traces = {number: memory.traces(number) for number, *_ in rows}
     return tuple(

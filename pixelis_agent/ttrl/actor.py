@@ -60,12 +60,12 @@ class Actor:
         self._vision.clear()
         self._player.model.eval()
         config, memory = self._config, self.memory
-        judged = [judge(group, memory, self._encoder, config) for group in self._groups(first)]
-        entries = [
-            memory.add(entry_of(one, first + k, config), one.vector) for k, one in enumerate(judged)
-        ]
-        if len(memory) > config.capacity:
-            memory.prune(config.capacity)
+        judged, entries = [], []
+        for place, group in enumerate(self._groups(first), start=first):
+            # One after another: a query that comes twice is known the second time.
+            one = judge(group, memory, self._encoder, config)
+            entries.append(memory.add(entry_of(one, place, config), one.vector))
+            judged.append(one)
         return judged, entries
 
     def _groups(self, first: int) -> list[list[Finished]]:

@@ -2,8 +2,8 @@
 
 The one that answers (`serve`) never waits for the other: it puts what it meets into the memory and
 takes over new versions of the adapter between queries. The one that learns
-(``python -m pixelis_agent.ttrl.beside RUN``) reads the memory, and goes on from its last checkpoint
-when it has died and was started again.
+(``python -m pixelis_agent.ttrl.beside RUN SERVER``) reads the memory, and goes on from its last
+checkpoint when it has died and was started again.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
     ) as actor:
         log = Log(out, config.updates, actor.memory.next_place // config.queries)
         updater = Supervised(
-            [sys.executable, "-m", "pixelis_agent.ttrl.beside", str(out)],
+            [sys.executable, "-m", "pixelis_agent.ttrl.beside", str(out), str(os.getpid())],
             versions,
             out / "updater.log",
         )
@@ -149,20 +149,27 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
     return result | ({"stopped": rows[-1]["why"]} if len(learned) < len(rows) else {})
 
 
-def learn(run: Path) -> None:
+def learn(run: Path, server: int) -> None:
     """Learns from what a run's memory holds, until all of its stream was met and learned from.
 
     It ends, too, when the process that started it is gone.
+
+    Args:
+        run: The run's folder.
+        server: The id of that process.
     """
     from filelock import FileLock
 
     one_thread()
-    config, parent = config_of(run), os.getppid()
+    config = config_of(run)
     # One of a server that was killed may still be at its last update.
     with FileLock(run / "updater.lock"), Memory(run / "memory") as memory:
         updater, versions = Updater(config), Versions(run / "versions")
         progress = updater.progress
-        while os.getppid() == parent and not progress.stopped:
+        updater.tidy(memory)
+        if progress.step > max(versions.newest, 0):  # it died before it could publish it
+            versions.publish(updater.learner.model, progress.step)
+        while os.getppid() == server and not progress.stopped:
             over = _end(run).exists()  # before the look: what came until then is seen by it
             entries = memory.after(progress.remembered, config.queries)
             if len(entries) < config.queries and not (over and entries):
@@ -173,7 +180,7 @@ def learn(run: Path) -> None:
             updater.learner.vision.clear()
             updater.update(entries, memory)
             versions.publish(updater.learner.model, progress.step)
-        updater.save()
+        updater.save(memory)
         updater.close()
 
 
@@ -183,4 +190,4 @@ def _end(run: Path) -> Path:
 
 
 if __name__ == "__main__":
-    learn(Path(sys.argv[1]))
+    learn(Path(sys.argv[1]), int(sys.argv[2]))

@@ -198,12 +198,13 @@ def entry_of(judged: Judged, place: int, config: TTRLConfig) -> Entry:
             )
             if one.trace is not None
         ),
-        answer=outcome.answer if learned else None,
-        confidence=outcome.confidence if learned else 0.0,
+        answer=outcome.answer,
+        confidence=outcome.confidence,
         margin=outcome.margin,
-        exemplar=judged.chosen if learned else None,
+        exemplar=judged.chosen,
         place=place,
         neighbours=tuple(judged.neighbours),
+        learned=learned,
     )
 
 

@@ -120,7 +120,7 @@ class Learner:
 
     def last_good(self) -> LastGood:
         """What the policy is now, to go back to."""
-        return LastGood(self._policy, self._optimizer)
+        return LastGood(self._policy, self._optimizer, self.average)
 
     def _learn(self, rollouts: Sequence[Rollout], gains: Tensor, step: int) -> Decision:
         made = max((int(state["step"]) for state in self._optimizer.state.values()), default=0)

@@ -40,7 +40,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     one_thread()
     _check(config)
     out = Path(config.out)
-    write_settings(config, out)
+    write_settings(config, out, free={"batch", "capacity"})
     if config.beside:
         return serve(config)
     updater = Updater(config)
@@ -48,6 +48,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     log = Log(out, config.updates, progress.step)
     with Actor(learner.model, learner.processor, learner.vision, config) as actor:
         actor.memory.forget_after(progress.remembered)
+        updater.tidy(actor.memory)
         while progress.step < config.updates and not progress.stopped:
             started = time.perf_counter()
             # 1.-5., 7. Rollouts on the next queries; recall, vote, abstain or choose; remember.
@@ -61,7 +62,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
             logged |= {"remembered": float(len(actor.memory))}
             logged["seconds"] = time.perf_counter() - started
             log.write(progress.step, logged, ("vote_score", "confidence", "kl"))
-    updater.save()
+        updater.save(actor.memory)
     save_model(learner.model, learner.processor, out / "model")
     updater.close()
     log.close()
@@ -80,7 +81,7 @@ def _check(config: TTRLConfig) -> None:
         "teacher_temperature > 0": config.teacher_temperature > 0,
         "0 <= decay < 1": 0 <= config.decay < 1,
         "minibatches >= 1 and micro_batch >= 1": min(config.minibatches, config.micro_batch) >= 1,
-        "capacity >= 1": config.capacity >= 1,
+        "capacity >= queries": config.capacity >= config.queries,
         "evaluate_episodes >= 2": config.evaluate_episodes >= 2 or not config.evaluate_every,
     }
     for rule, holds in rules.items():

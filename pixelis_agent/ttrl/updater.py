@@ -47,7 +47,7 @@ class Updater:
     """
 
     def __init__(self, config: TTRLConfig) -> None:
-        self._every = config.checkpoint_every
+        self._every, self._capacity = config.checkpoint_every, config.capacity
         out = Path(config.out)
         self.learner, self.progress = Learner(config), Progress()
         self._exams = Exams(config, self.learner)
@@ -83,7 +83,7 @@ class Updater:
         if self._exams.due(self.progress.step):
             self._examine()
         if self.progress.step % self._every == 0 or self.progress.stopped:
-            self.save()
+            self.save(memory)
         return made
 
     def _examine(self) -> None:
@@ -94,9 +94,18 @@ class Updater:
             self._ledger.write(stop)
             warnings.warn(f"learning has stopped itself: {why}", stacklevel=3)
 
-    def save(self) -> None:
-        """Writes a checkpoint."""
+    def save(self, memory: Memory) -> None:
+        """Writes a checkpoint; the memory forgets what it has no room for."""
         self._checkpoints.save(self.progress)
+        self.tidy(memory)
+
+    def tidy(self, memory: Memory) -> None:
+        """The memory forgets what it has no room for, of what was learned from.
+
+        At checkpoints, and at the start of a run that goes on from one: so what an interrupted run
+        remembers is what it would have remembered.
+        """
+        memory.prune(self._capacity, self.progress.remembered)
 
     def close(self) -> None:
         """Closes the ledger."""
@@ -122,8 +131,10 @@ def _said(number: int, entry: Entry) -> dict[str, Any]:
         "answers": [final_answer(one.trace.steps) for one in entry.rollouts],
         "fidelity": [one.fidelity for one in entry.rollouts],
         "weights": [one.weight for one in entry.rollouts],
+        "gains": [one.gains for one in entry.rollouts],
         "answer": entry.answer,
         "confidence": entry.confidence,
         "margin": entry.margin,
         "exemplar": entry.exemplar,
+        "learned": entry.learned,
     }

@@ -35,11 +35,15 @@ class Versions:
     def publish(self, model: Any, version: int) -> None:
         """Writes a model's adapter as a version and names it the newest.
 
-        At any moment either it is there, whole and named, or the one before is.
+        One that is not newer is there already, or was followed: who makes updates again after a
+        crash makes the same. At any moment either it is there, whole and named, or the one before
+        is.
         """
         from peft import get_peft_model_state_dict
         from safetensors.torch import save
 
+        if version <= self.newest:
+            return
         data = save(
             {
                 name: weight.detach().cpu().contiguous()
@@ -50,8 +54,9 @@ class Versions:
         self._write(self._file(version), data)
         named = {"version": version, "sha256": hashlib.sha256(data).hexdigest()}
         self._write(self._newest, json.dumps(named).encode())
-        for old in sorted(self._folder.glob("*.safetensors"))[:-KEPT]:
-            old.unlink()
+        for old in sorted(self._folder.glob("*.safetensors")):
+            if int(old.stem) <= version - KEPT:
+                old.unlink()
 
     def load(self, model: Any) -> int:
         """Puts the newest version into a model's adapter.

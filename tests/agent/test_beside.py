@@ -47,6 +47,10 @@ def test_a_version_is_whole_or_not_there(tmp_path: Path) -> None:
     assert versions.load(other) == KEPT + 1
     assert all((w == KEPT + 2).all() for w in adapter_of(other).values())
     assert len(list((tmp_path / "versions").glob("*.safetensors"))) == KEPT
+    # Who makes an update again after a crash publishes what is there already.
+    versions.publish(one, KEPT - 1)
+    assert versions.newest == versions.load(other) == KEPT + 1
+    assert len(list((tmp_path / "versions").glob("*.safetensors"))) == KEPT
     # What a process left that died while it wrote is not taken for a version.
     (tmp_path / "versions" / ".00000009.safetensors.new").write_bytes(b"half")
     assert versions.newest == KEPT + 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -30,6 +32,7 @@ from pixelis_agent.memory import (
     verify,
 )
 from pixelis_agent.memory.index import MemoryIndex
+from pixelis_agent.memory.schema import VERSION
 from pixelis_env.trace import Trace
 from tests.agent.small import small_kwargs
 
@@ -104,10 +107,12 @@ def test_the_worthless_are_forgotten_and_their_ids_not_used_again(
     tmp_path: Path, traces: list[Trace]
 ) -> None:
     with Memory(tmp_path, "e", SIZE) as memory:
-        sure = {memory.add(entry_of(k, traces, 0.1 * k), vector_of(k)): k for k in range(6)}
-        memory.recall(vector_of(1), 1)
-        memory.recall(vector_of(1), 1)
-        memory.recall(vector_of(1), 1)
+        sure: dict[int, int] = {}
+        for k in range(6):
+            # Entry 1 is among the neighbours of those from 3 on.
+            entry = replace(entry_of(k, traces, 0.1 * k), neighbours=(2,) if k > 2 else ())
+            sure[memory.add(entry, vector_of(k))] = k
+        assert memory.prune(6) == []
         # .1 x 4 is worth as much as .4: the younger one stays, and so does the 5th.
         gone = memory.prune(3)
         assert [sure[number] for number in gone] == [0, 2, 3]
@@ -142,7 +147,7 @@ def test_a_memory_of_something_else_is_refused(tmp_path: Path, traces: list[Trac
         Memory(tmp_path / "a", "e", SIZE)
     # One whose maker died before it had said of what it is.
     with sqlite3.connect(tmp_path / "a" / "memory.sqlite") as db:
-        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("DELETE FROM about")
     for words in ((), ("e",)):
         with pytest.raises(InvalidMemory, match="never begun"):
@@ -258,6 +263,61 @@ def kill_at_random(folder: Path, times: int, seed: int) -> None:
 
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     kill_at_random(tmp_path, 4, 0)
+
+
+def test_what_nobody_has_learned_from_yet_stays(tmp_path: Path, traces: list[Trace]) -> None:
+    with Memory(tmp_path, "e", SIZE) as memory:
+        numbers = [memory.add(entry_of(k, traces, 1 - 0.1 * k), vector_of(k)) for k in range(6)]
+        # Those after the 4th are worth least, and are not touched.
+        assert memory.prune(3, last=numbers[3]) == numbers[1:4]
+        assert memory.prune(1, last=numbers[3]) == numbers[:1]
+        assert memory.after(0, 9) == numbers[4:]
+
+
+def test_a_vote_that_was_not_learned_from_counts_for_nothing(
+    tmp_path: Path, traces: list[Trace]
+) -> None:
+    with Memory(tmp_path, "e", SIZE) as memory:
+        passed = replace(entry_of(0, traces, 0.9), learned=False)
+        number = memory.add(passed, vector_of(0))
+        assert memory.get(number).confidence == 0.9
+        assert not memory.get(number).learned
+        (near,) = memory.recall(vector_of(0), 1)
+        assert (near.answer, near.confidence) == ("A", 0.0)
+        assert memory.times_learned(passed.question, passed.media_digest) == 0
+        learned = memory.add(entry_of(1, traces, 0.1), vector_of(1))
+        assert memory.prune(1) == [number]
+        assert stats(memory)["learned"] == 1
+        assert memory.times_learned("Which is number 1?", f"{1:032x}") == 1
+        assert memory.after(0, 9) == [learned]
+
+
+def test_a_memory_of_an_older_version_is_read(tmp_path: Path, traces: list[Trace]) -> None:
+    with Memory(tmp_path, "e", SIZE) as memory:
+        memory.add(entry_of(0, traces), vector_of(0))
+        memory.add(replace(entry_of(1, traces), exemplar=None), vector_of(1))
+    with sqlite3.connect(tmp_path / "memory.sqlite") as db:  # as version 1 had it
+        db.execute("ALTER TABLE votes DROP COLUMN learned")
+        db.execute("ALTER TABLE queries ADD COLUMN uses INTEGER NOT NULL DEFAULT 0")
+        db.execute("PRAGMA user_version = 1")
+    with Memory(tmp_path) as memory:
+        assert [memory.get(number).learned for number in (1, 2)] == [True, False]
+        memory.add(entry_of(2, traces), vector_of(2))
+        assert verify(memory) == []
+
+
+def test_a_locked_memory_is_no_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Memory(tmp_path, "e", SIZE).close()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **{**k, "timeout": 0.01}))
+    with contextlib.closing(connect(tmp_path / "memory.sqlite", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        Memory(tmp_path).close()  # it keeps nobody from reading
+        writer.execute("PRAGMA locking_mode = EXCLUSIVE")
+        writer.execute("COMMIT")
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InvalidMemory, match="held by another process: database is locked"):
+            Memory(tmp_path)
 
 
 @pytest.mark.slow

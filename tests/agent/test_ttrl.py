@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pixelis_agent.behaviour import Behaviour
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
+from pixelis_agent.learning.corridor import Corridor
 from pixelis_agent.log import read_metrics
 from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
@@ -174,8 +175,9 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     assert [row["update"] for row in ledger] == [1, 2]
     assert ledger[-1]["adapter"] == result["adapter"]
     assert all(len(query["answers"]) == SMALL.group for row in ledger for query in row["queries"])
-    learned = [row for row in ledger if any(q["answer"] for q in row["queries"])]
+    learned = [row for row in ledger if any(q["learned"] for q in row["queries"])]
     assert learned
+    assert any(any(own) for q in learned[0]["queries"] for own in q["gains"])
     assert learned[0]["kl_after"] > 0
     with Memory(whole.out / "memory") as memory:
         assert len(memory) == 4
@@ -185,10 +187,10 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     # knows a right answer.
     save, played = Updater.save, Actor._groups
 
-    def dying(self: Updater) -> None:
+    def dying(self: Updater, memory: Memory) -> None:
         if self.progress.step == 2:
             raise Killed
-        save(self)
+        save(self, memory)
 
     def unlabelled(*args: Any) -> Any:
         return [[replace(one, score=None) for one in group] for group in played(*args)]
@@ -228,6 +230,42 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
         replay_ledger(again)
     assert main(["audit", "--policy", str(tmp_path), "--ledger"]) == 2
     assert "is no run of `pixelis ttrl`" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"was begun with learning_rate 0\.001, not 0\.1: go on"):
+        ttrl.train(replace(again, learning_rate=0.1))
+    with pytest.raises(ValueError, match=r"was begun with corridor\.high 0\.2, not 0\.3"):
+        ttrl.train(replace(again, corridor=Corridor(high=0.3)))
+
+
+@pytest.mark.slow
+def test_a_full_memory_forgets_the_same_in_a_run_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for two of six queries, killed after it has forgotten and before it has."""
+    settings = replace(SMALL, updates=3, capacity=2, checkpoint_every=2)
+    whole, again = (replace(settings, out=tmp_path / name) for name in ("whole", "again"))
+    result = ttrl.train(whole)
+    tidy = Updater.tidy
+    for late in (False, True):
+
+        def dying(self: Updater, memory: Memory, late: bool = late) -> None:
+            if late:
+                tidy(self, memory)
+            if self.progress.step == 2:
+                raise Killed
+
+        monkeypatch.setattr(Updater, "tidy", dying)
+        with pytest.raises(Killed):
+            ttrl.train(again)
+    monkeypatch.setattr(Updater, "tidy", tidy)
+    assert ttrl.train(again) == result
+    assert ledger_of(again.out) == ledger_of(whole.out)
+    left = []
+    for run in (whole, again):
+        with Memory(run.out / "memory") as memory:
+            assert verify(memory) == []
+            left.append([memory.get(number).place for number in memory.after(0, 9)])
+    assert len(left[0]) == 2
+    assert left[0] == left[1]
 
 
 @pytest.mark.slow  # a policy of which nothing is left writes long turns
