@@ -2,16 +2,18 @@
 
 ``python benchmarks/kills.py`` lets agents answer streams of queries while another process learns
 from them (`pixelis ttrl --beside`), and kills, with signal 9, now the process that learns, now the
-one that answers together with it, at moments drawn at random, start-up among them. A stream that
-comes to its end all the same is learned again from its ledger; then the next begins, until all
-kills are done. After each the memory is opened: what had been written before must be there, and its
-index must be what its record says. The memory by itself, killed while it writes, is a test
-(``pytest --runslow tests/agent/test_memory.py``).
+one that answers, now both, at moments drawn at random, start-up among them. A stream that comes to
+its end all the same is learned again from its ledger; then the next begins, until all kills are
+done; a benchmark that was stopped goes on with the next stream. After each kill of who answers the
+memory is opened: what had been written before must be there, and its index must be what its record
+says. The memory by itself, killed while it writes, is a test (``pytest -m slow
+tests/agent/test_memory.py``).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -30,7 +32,7 @@ from pixelis_agent.models.load import TINY
 from pixelis_agent.ttrl.ledger import LEDGER, config_of, read_ledger
 from pixelis_agent.ttrl.replay import replay_ledger
 
-LEARNER, SERVER = "the one that learns", "both"
+LEARNER, SERVER, BOTH = "the one that learns", "the one that answers", "both"
 LONGEST = 25.0
 """Seconds until the next kill, at the most: the processes need a third of them to start."""
 QUERIES = 2
@@ -75,9 +77,12 @@ class Life:
                 continue
         return False
 
-    def kill(self) -> None:
-        """Kills both, and whatever they have started."""
-        os.killpg(self._server.pid, signal.SIGKILL)
+    def kill(self, everything: bool) -> None:
+        """Kills the server, or whatever it has started with it."""
+        if everything:
+            os.killpg(self._server.pid, signal.SIGKILL)
+        else:
+            self._server.kill()
         self._server.wait()
         self._log.close()
 
@@ -111,18 +116,19 @@ def stream(run: Path, rounds: int, most: int, seed: int) -> dict[str, Any]:
     words += ["--shift", "lighting", "--tools", "oracle", "--updates", str(rounds)]
     words += ["--queries", str(QUERIES), "--group", "3", "--least-margin", "0.05"]
     words += ["--learning-rate", "1e-3", "--max-tokens", "96", "--workers", "1", "--batch", "6"]
-    words += ["--checkpoint-every", "1", "--seed", str(seed)]
+    words += ["--checkpoint-every", "2", "--seed", str(seed)]
     command = [sys.executable, "-m", "pixelis_agent.cli", *words]
-    kills = {LEARNER: 0, SERVER: 0}
+    kills = {LEARNER: 0, SERVER: 0, BOTH: 0}
     lost = broken = given_up = 0
     life = Life(command, run.with_suffix(".log"))
     while sum(kills.values()) < most and not life.over_within(LONGEST * chance.random()):
         before, _ = held(run)
-        if chance.random() < 0.6:
+        who = chance.choices([LEARNER, SERVER, BOTH], [3, 1, 1])[0]
+        if who == LEARNER:
             kills[LEARNER] += life.kill_learner()
             continue
-        life.kill()
-        kills[SERVER] += 1
+        life.kill(everything=who == BOTH)
+        kills[who] += 1
         after, wrong = held(run)
         lost += max(0, before - after)
         broken += bool(wrong)
@@ -158,19 +164,22 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/kills"))
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    shutil.rmtree(args.runs, ignore_errors=True)
-    args.runs.mkdir(parents=True)
-    found: list[dict[str, Any]] = []
+    args.runs.mkdir(parents=True, exist_ok=True)
+    found = [json.loads(file.read_text()) for file in sorted(args.runs.glob("*.json"))]
     while (left := args.kills - sum(sum(one["kills"].values()) for one in found)) > 0:
-        found.append(stream(args.runs / str(len(found)), args.rounds, left, len(found)))
+        run = args.runs / f"{len(found):03d}"
+        shutil.rmtree(run, ignore_errors=True)
+        found.append(stream(run, args.rounds, left, len(found)))
+        run.with_suffix(".json").write_text(json.dumps(found[-1]))
         print(f"stream {len(found)}: {found[-1]}", file=sys.stderr)
-    of = {kind: sum(one["kills"][kind] for one in found) for kind in (LEARNER, SERVER)}
+    of = {kind: sum(one["kills"][kind] for one in found) for kind in (LEARNER, SERVER, BOTH)}
+    opened = {key: str(sum(one[key] for one in found)) for key in ("lost", "broken")}
     table = Table(
         "Killed at random moments",
         ["killed", "times", "answers lost", "memories whose index is not its record"],
         [
             [LEARNER, str(of[LEARNER]), "–", "–"],
-            [SERVER, str(of[SERVER]), *(str(sum(o[k] for o in found)) for k in ("lost", "broken"))],
+            [f"{SERVER}, or both", str(of[SERVER] + of[BOTH]), *opened.values()],
         ],
     )
     ends = Table(

@@ -24,7 +24,9 @@ from study import Player, Rows, Study, by_play, play_once, table
 from pixelis_agent.demo import trained_types
 from pixelis_agent.log import read_metrics
 from pixelis_agent.models.load import TINY
-from pixelis_agent.splits import TRAIN, evaluation_indices
+from pixelis_agent.splits import STREAMED, evaluation_indices, training_index
+from pixelis_agent.ttrl.learner import ABSTAIN
+from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
 from pixelis_agent.ttrl.poison import KINDS
 from pixelis_env.leakage import Fingerprint, leaks
 from pixelis_env.tasks.rooms import RoomsSource
@@ -128,8 +130,11 @@ def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[s
             for arm, words in arms.items()
             if words is not None and "--updates" not in words
         }
-        tables.append(stream_table(f"The stream of {shift}", streams))
-        raw[shift] = {"plays": results[shift], "streams": streams}
+        held = {
+            arm: [updates_held(study.folder(arm, s)) for s in range(args.seeds)] for arm in streams
+        }
+        tables.append(stream_table(f"The stream of {shift}", streams, held))
+        raw[shift] = {"plays": results[shift], "streams": streams, "held": held}
     return tables, raw
 
 
@@ -180,7 +185,8 @@ def overlap(args: argparse.Namespace) -> Table:
             tasks = (source.task(index) for index in indices)
             return [Fingerprint.of_medium(task.id, task.media) for task in tasks]
 
-        stream = known(TRAIN[: args.updates * args.queries])
+        met = range(args.updates * args.queries)
+        stream = known([training_index(STREAMED, 0, number) for number in met])
         held_out = known(evaluation_indices(SEEDS, args.episodes))
         pairs = f"{len(stream)} x {len(held_out)}"
         made.rows.append([shift, pairs, str(len(leaks(stream, held_out)))])
@@ -248,17 +254,34 @@ def ahead(results: Mapping[str, Mapping[str, Rows]]) -> Table:
     return made
 
 
-def stream_table(title: str, streams: dict[str, list[list[dict]]]) -> Table:
+def updates_held(run: Path) -> dict[str, float]:
+    """The median divergence before a run's updates, and the share inside the corridor or skipped.
+
+    Of those that were made of something: where all queries were abstained from nothing was held.
+    """
+    rows = [r for r in read_ledger(run / LEDGER) if r["decision"] not in (ABSTAIN, STOP)]
+    if not rows:
+        return {"median": 0.0, "held": 0.0}
+    held = [r["decision"] != "keep" or 0.1 <= r["kl_before"] <= 0.2 for r in rows]
+    median = float(np.median([r["kl_before"] for r in rows]))
+    return {"median": median, "held": float(np.mean(held))}
+
+
+def stream_table(
+    title: str, streams: dict[str, list[list[dict]]], held: dict[str, list[dict[str, float]]]
+) -> Table:
     """How the votes on the stream went: prequential scores, divergence, abstentions."""
-    made = Table(title, ["arm", "rollouts", "votes", "abstained", "KL in 0.10-0.20"])
+    made = Table(
+        title, ["arm", "rollouts", "votes", "abstained", "median KL", "KL 0.1-0.2 or skipped"]
+    )
     for arm, runs in streams.items():
 
         def mean(key: str, runs: list[list[dict]] = runs) -> str:
             return over_seeds([float(np.mean([row[key] for row in run])) for run in runs])
 
-        inside = [float(np.mean([0.1 <= row["kl"] <= 0.2 for row in run])) for run in runs]
-        shares = over_seeds(inside, 2)
-        made.rows.append([arm, mean("score"), mean("vote_score"), mean("abstained"), shares])
+        divergence = [over_seeds([one[key] for one in held[arm]]) for key in ("median", "held")]
+        scores = [mean(key) for key in ("score", "vote_score", "abstained")]
+        made.rows.append([arm, *scores, *divergence])
     return made
 
 

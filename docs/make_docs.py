@@ -138,10 +138,16 @@ def options(config: Any, prefix: str = "") -> Iterator[str]:
     Raises:
         ValueError: A field has no line under Attributes.
     """
-    described = docstring_parser.parse(inspect.getdoc(config) or "", DocstringStyle.GOOGLE)
-    meanings = {p.arg_name: " ".join((p.description or "").split()) for p in described.params}
+    kinds = [kind for kind in config.__mro__ if dataclasses.is_dataclass(kind)]
+    meanings = {
+        parameter.arg_name: " ".join((parameter.description or "").split())
+        for kind in kinds
+        for parameter in docstring_parser.parse(kind.__doc__ or "", DocstringStyle.GOOGLE).params
+    }
     hints = get_type_hints(config, include_extras=True)
-    for field in dataclasses.fields(config):
+    # Its own come first, then what it shares with others.
+    own = config.__annotations__
+    for field in sorted(dataclasses.fields(config), key=lambda field: field.name not in own):
         if not meanings.get(field.name):
             raise ValueError(f"{config.__name__}.{field.name} has no line under Attributes")
         kind, meaning = hints[field.name], meanings[field.name]

@@ -28,13 +28,13 @@ from PIL import Image
 from pixelis_agent.collect import AsyncPolicy, Finished, collector_for
 from pixelis_agent.collect.flight import episode_seed
 from pixelis_agent.config import AuditConfig, EvalConfig
-from pixelis_agent.evaluate import env_arguments
 from pixelis_agent.figures import show
 from pixelis_agent.images import picture_key
 from pixelis_agent.policies.base import Episode, Policy, Turn
 from pixelis_agent.policies.make import make_policy
 from pixelis_agent.splits import evaluation_indices
 from pixelis_agent.tally import as_text
+from pixelis_agent.task_settings import env_arguments
 from pixelis_env.describe import OWN_ID
 from pixelis_env.metrics.interval import ratio_interval
 from pixelis_env.trace import final_answer
@@ -277,7 +277,7 @@ def run(config: AuditConfig) -> dict[str, Any]:
     effects = audit(
         policy,
         config.env,
-        env_kwargs=env_arguments(config.level, config.shift, config.types, config.tools),
+        env_kwargs=env_arguments(config),
         episodes=config.episodes,
         workers=config.workers,
         batch=config.batch,

@@ -21,7 +21,7 @@ import torch
 
 from pixelis_agent.collect import collector_for
 from pixelis_agent.config import CCRFTConfig
-from pixelis_agent.evaluate import env_arguments, validate
+from pixelis_agent.evaluate import validate
 from pixelis_agent.learning.aims import Gradient
 from pixelis_agent.learning.corridor import Verdict
 from pixelis_agent.learning.groups import figures, sample_groups
@@ -56,6 +56,7 @@ from pixelis_agent.rewards.credit import (
 )
 from pixelis_agent.rewards.curiosity import Curiosity
 from pixelis_agent.rewards.encode import ObservationEncoder
+from pixelis_agent.task_settings import env_arguments
 
 Tensor = torch.Tensor
 
@@ -126,13 +127,12 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     ways: Any = {"temperature": config.temperature, "max_new_tokens": config.max_tokens}
     player = VLMPolicy(model, processor, look=vision.inputs, **ways)
     log = Log(out, config.iterations, progress.step, on=is_main)
-    tasks = config.level, config.shift, config.types, config.tools
-    env_kwargs = env_arguments(*tasks)
+    env_kwargs = env_arguments(config)
 
     # 3. The loop.
     with collector_for(
         config.env,
-        env_arguments(*tasks, config.max_steps),
+        env_arguments(config, config.max_steps),
         workers=config.workers,
         batch=config.batch,
         ray=config.ray,
@@ -228,6 +228,9 @@ def _check(config: CCRFTConfig, accelerator: Any) -> None:
             1 <= config.minibatches <= episodes // processes
         ),
         "micro_batch >= 1": config.micro_batch >= 1,
+        "evaluate_episodes 0 with another source than rooms, all of which is trained on": (
+            config.source == "rooms" or config.evaluate_episodes == 0
+        ),
         "one process, or several with whole models (DDP)": (
             layout_of(accelerator, None, config.max_grad_norm) is Layout.WHOLE
         ),

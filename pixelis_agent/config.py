@@ -8,6 +8,7 @@ from typing import Literal
 
 from pixelis_agent.learning.corridor import Corridor
 from pixelis_agent.spans import LABEL_WEIGHTS, Label
+from pixelis_agent.task_settings import TaskSettings
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,13 @@ class CuriosityConfig:
 
 
 @dataclass(frozen=True)
-class CCRFTConfig:
+class CCRFTConfig(TaskSettings):
     """Settings of curiosity-coherence reward fine-tuning.
 
     Attributes:
         model: Where it starts, which is also its anchor: "pixelis-tiny", a run of `pixelis sft`,
             a folder or a hub id.
         out: The run's folder; a run that is there already is continued.
-        env: A registered environment.
-        level: Difficulty of rooms, 1..3.
-        shift: Change of the rooms' looks, as of `pixelis eval`.
-        types: Question types; default: all of the environment's.
-        tools: One backend name for every operation that has it; default: the environment's own.
         max_steps: The longest episode that is played to learn from, steps; default: the
             environment's own limit. Most of what is longer went wrong, and it takes longest.
         iterations: Of sampling and updating.
@@ -163,7 +159,7 @@ class CCRFTConfig:
         ray_gpus: GPUs that each actor's copy of the policy computes on, e.g. 1 or 0.5; 0 = its CPU.
         cluster: Address of the Ray cluster, e.g. "auto"; default: a Ray of its own here.
         batch: Episodes that the policy is asked about at once.
-        seed: Of tasks, sampling and first weights.
+        seed: Of tasks (of rooms each seed has its own), sampling and first weights.
         checkpoint_every: Iterations between checkpoints.
         evaluate_every: Iterations between evaluations on held-out tasks; 0 = only at the end.
         evaluate_episodes: Held-out tasks played each time; 0 = none.
@@ -171,11 +167,6 @@ class CCRFTConfig:
 
     model: str
     out: Path
-    env: str = "Pixelis-v0"
-    level: int = 1
-    shift: str = "none"
-    types: tuple[str, ...] = ()
-    tools: str | None = None
     max_steps: int | None = None
     iterations: int = 100
     tasks: int = 8
@@ -210,18 +201,13 @@ class CCRFTConfig:
 
 
 @dataclass(frozen=True)
-class TTRLConfig:
+class TTRLConfig(TaskSettings):
     """Settings of test-time reinforcement learning, which needs no answers.
 
     Attributes:
         model: What adapts: "pixelis-tiny", a run (whose adapter is trained on), a folder or a hub
             id.
         out: The run's folder; a run that is there already is continued.
-        env: A registered environment.
-        level: Difficulty of rooms, 1..3.
-        shift: Change of the rooms' looks, as of `pixelis eval`.
-        types: Question types; default: all of the environment's.
-        tools: One backend name for every operation that has it; default: the environment's own.
         max_steps: The longest rollout, steps; default: the environment's own limit.
         updates: How many.
         queries: Tasks an update.
@@ -237,7 +223,8 @@ class TTRLConfig:
             more than the rest of its group likelier, as in CC-RFT.
         align: How far images under the shift are made to look, to the language model, like those
             without it (`pixelis_agent.models.align`), 0..1; 0 = as they are. A model that is
-            aligned already stays as it is.
+            aligned already stays as it is. Of rooms only: where an agent comes from that meets
+            another source, nobody knows.
         teacher_temperature: Of the teacher, > 0; below 1 it is surer than the average.
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
@@ -282,11 +269,6 @@ class TTRLConfig:
 
     model: str
     out: Path
-    env: str = "Pixelis-v0"
-    level: int = 1
-    shift: str = "none"
-    types: tuple[str, ...] = ()
-    tools: str | None = None
     max_steps: int | None = None
     updates: int = 50
     queries: int = 4
@@ -333,7 +315,7 @@ class TTRLConfig:
 
 
 @dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(TaskSettings):
     """Settings of an evaluation.
 
     Attributes:
@@ -341,22 +323,6 @@ class EvalConfig:
             "Qwen/Qwen3-VL-8B-Instruct", or the address of an OpenAI-compatible server,
             "http://host:8000/v1" (its key, if any, in the variable PIXELIS_API_KEY), or of several
             servers of the same model with commas between.
-        env: A registered environment.
-        source: Where tasks come from: "rooms"; a public benchmark ("vsi-bench", "v-star",
-            "infovqa", "mvbench", "mmbench", "video-mmmu"); or the path of a manifest (.jsonl).
-        root: Of a benchmark: the folder that holds its files.
-        split: Of a benchmark: which part of it; default: the usual one.
-        scorer: Of a benchmark or manifest: by which protocol answers are read and scored.
-        where: Of a benchmark or manifest: only rows with these values, each as column=value.
-        shuffle: Of a benchmark or manifest: the seed of a random order of rows.
-        shuffle_options: Of a benchmark or manifest: the seed of a random order of options.
-        strict: Of a benchmark or manifest: stop where rows cannot be asked; else they are named
-            and count 0.
-        level: Difficulty of rooms, 1..3.
-        shift: Change of the rooms' looks: none, lighting, texture, camera, clutter, blur, fonts.
-        types: Question types; default: all of the source's.
-        tools: One backend name for every operation that has it, e.g. "oracle"; default: the
-            environment's own.
         episodes: Tasks that are played, 1..1,000,000, of a finite source its first; default: all
             of a finite source, 500 of rooms.
         samples: Times that each task is played, each with another seed; needs a temperature.
@@ -380,19 +346,6 @@ class EvalConfig:
     """
 
     policy: str
-    env: str = "Pixelis-v0"
-    source: str = "rooms"
-    root: Path | None = None
-    split: str | None = None
-    scorer: str | None = None
-    where: tuple[str, ...] = ()
-    shuffle: int | None = None
-    shuffle_options: int | None = None
-    strict: bool = True
-    level: int = 1
-    shift: str = "none"
-    types: tuple[str, ...] = ()
-    tools: str | None = None
     episodes: int | None = None
     samples: int = 1
     seed: int = 0
@@ -412,7 +365,7 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class AuditConfig:
+class AuditConfig(TaskSettings):
     """Settings of a causal audit.
 
     Attributes:
@@ -420,11 +373,6 @@ class AuditConfig:
         ledger: Instead of playing, make the updates of a run of `pixelis ttrl` again from its
             ledger and memory, and check that each comes out the same.
         out: Folder of `audit.json`; default: none is written.
-        env: A registered environment.
-        level: Difficulty of rooms, 1..3.
-        shift: Change of the rooms' looks, as of `pixelis eval`.
-        types: Question types; default: all of the environment's.
-        tools: One backend name for every operation that has it; default: the environment's own.
         episodes: Episodes that are audited, each once for each of its operations and each change.
         seed: Of the tasks, as of `pixelis eval`.
         max_tokens: The longest turn, tokens.
@@ -435,11 +383,6 @@ class AuditConfig:
     policy: str
     ledger: bool = False
     out: Path | None = None
-    env: str = "Pixelis-v0"
-    level: int = 1
-    shift: str = "none"
-    types: tuple[str, ...] = ()
-    tools: str | None = None
     episodes: int = 50
     seed: int = 0
     max_tokens: int = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sized
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from pixelis_agent.policies.base import Episode, Policy
 from pixelis_agent.policies.make import make_policy
 from pixelis_agent.splits import VALIDATION, evaluation_indices
 from pixelis_agent.tally import Tally, scores_of_tasks
+from pixelis_agent.task_settings import env_arguments
 from pixelis_env.tasks.benchmarks.source import RowSource
 
 if TYPE_CHECKING:
@@ -158,8 +159,7 @@ def run(config: EvalConfig) -> dict[str, Any]:
             f"{config.samples} greedy episodes on a task are all the same: give a temperature too, "
             "e.g. --temperature 1"
         )
-    kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
-    kwargs |= source_arguments(config)
+    kwargs = env_arguments(config)
     if config.ray and config.device not in (None, "cpu"):
         raise ValueError(
             "Ray actors hold copies of a policy and have no GPU: serve the model and give the "
@@ -226,44 +226,6 @@ def validate(
         lockstep=True,
         progress=False,
     )
-
-
-def env_arguments(
-    level: int, shift: str, types: Sequence[str], tools: str | None, max_steps: int | None = None
-) -> dict[str, Any]:
-    """The environment's keyword arguments that differ from what it takes by itself."""
-    given = {"level": (level, 1), "shift": (shift, "none"), "max_steps": (max_steps, None)}
-    kwargs: dict[str, Any] = {k: value for k, (value, usual) in given.items() if value != usual}
-    if types:
-        kwargs["types"] = list(types)
-    if tools is not None:
-        kwargs["tools"] = tools
-    return kwargs
-
-
-def source_arguments(config: EvalConfig) -> dict[str, Any]:
-    """The environment's keyword arguments that say where tasks come from, where not from rooms.
-
-    Raises:
-        ValueError: A condition in `where` is not column=value.
-    """
-    where: dict[str, list[str]] = {}
-    for condition in config.where:
-        column, sign, value = condition.partition("=")
-        if not sign:
-            raise ValueError(f"where must be column=value, e.g. dataset=scannet; not {condition!r}")
-        where.setdefault(column, []).append(value)
-    given = {
-        "source": None if config.source == "rooms" else config.source,
-        "root": None if config.root is None else str(config.root),
-        "split": config.split,
-        "scorer": config.scorer,
-        "where": where or None,
-        "shuffle": config.shuffle,
-        "shuffle_options": config.shuffle_options,
-        "strict": None if config.strict else False,
-    }
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _said(episode: Episode, sample: int) -> dict[str, Any]:

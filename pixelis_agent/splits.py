@@ -10,17 +10,36 @@ from __future__ import annotations
 TRAIN = range(10**9)
 """Indices that training may use."""
 
+DEMONSTRATED = TRAIN[: 4 * 10**8]
+"""Those of demonstrations (`pixelis cota`)."""
+REWARDED = TRAIN[4 * 10**8 : 7 * 10**8]
+"""Those that phase 2 plays for rewards."""
+STREAMED = TRAIN[7 * 10**8 :]
+"""Those that phase 3 meets without answers."""
+
 VALIDATION = range(10**9, 2 * 10**9)
 """Indices by which training may be steered."""
 
 EVALUATION_START = 2 * 10**9
-EVALUATION_BLOCK = 10**6
-"""Indices of one evaluation seed."""
+BLOCK = 10**6
+"""Indices of one seed, of an evaluation or of a run."""
 
 EPISODES = 500
 """Tasks of an evaluation that says of no other number."""
 
-_MAX_SEED = (2**62 - EVALUATION_START) // EVALUATION_BLOCK - 1
+_MAX_SEED = (2**62 - EVALUATION_START) // BLOCK - 1
+
+
+def training_index(span: range, seed: int, number: int) -> int:
+    """The index of a run's training task of a number: runs with other seeds have other tasks.
+
+    Args:
+        span: Of the phase.
+        seed: Of the run, 0 or more; after 300 seeds tasks come again.
+        number: 0 or more; after a million tasks they come again.
+    """
+    blocks = len(span) // BLOCK
+    return span[seed % blocks * BLOCK + number % BLOCK]
 
 
 def evaluation_indices(seed: int, episodes: int | None = None, size: int | None = None) -> range:
@@ -37,11 +56,11 @@ def evaluation_indices(seed: int, episodes: int | None = None, size: int | None 
     """
     if episodes is None:
         episodes = EPISODES if size is None else max(size, 1)
-    if not 1 <= episodes <= EVALUATION_BLOCK:
-        raise ValueError(f"episodes must be in 1..{EVALUATION_BLOCK}, not {episodes}")
+    if not 1 <= episodes <= BLOCK:
+        raise ValueError(f"episodes must be in 1..{BLOCK}, not {episodes}")
     if not 0 <= seed <= _MAX_SEED:
         raise ValueError(f"seed must be in 0..{_MAX_SEED}, not {seed}")
     if size is not None:
         return range(min(episodes, size))
-    start = EVALUATION_START + seed * EVALUATION_BLOCK
+    start = EVALUATION_START + seed * BLOCK
     return range(start, start + episodes)

@@ -27,6 +27,7 @@ from pixelis_env.tools.spans import frame_time
 from pixelis_env.workspace import ViewRef
 
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+_MARK = re.compile(r"<\|(?=[^<>|\s]+\|>)")
 _TAG = re.compile(r"</?(?:tool_call|answer)>")
 
 
@@ -117,7 +118,8 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
 
     An observation is `{"text": str, "images": [PIL.Image, ...], "times": [float, ...], "regions":
     [(x0, y0, x1, y1), ...]}`: at the reset the prompt and the overview frames, afterwards one line
-    about the evidence and, where it has a place, its pixels. For each image `times` holds when the
+    about the evidence and, where it has a place, its pixels. Marks of chat templates in it, such as
+    `<|im_end|>`, stand there as `< |im_end|>`. For each image `times` holds when the
     frame that it shows appears, in seconds, and `regions` which whole pixels of the source it
     shows, half open.
 
@@ -167,7 +169,7 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
     ) -> dict[str, Any]:
         times = [frame_time(self._pixelis.task.media, look.frame_index) for look in looks]
         regions = [tuple(look.region) for look in looks]
-        return {"text": text, "images": images, "times": times, "regions": regions}
+        return {"text": _inert(text), "images": images, "times": times, "regions": regions}
 
     def _parse(self, turn: Any) -> Any:
         if not isinstance(turn, str):
@@ -189,6 +191,14 @@ class ToolCall(gym.Wrapper[Any, Any, Any, Any]):
 
     def _enlarge(self, image: Image.Image) -> Image.Image:
         return enlarged(image, -(-self._min_side // max(image.size)))
+
+
+def _inert(text: str) -> str:
+    """Words that a chat template would take for its own marks, made words: "< |im_end|>".
+
+    What was read off pixels, or echoed of a turn, must not end a turn or begin another's.
+    """
+    return _MARK.sub("< |", text)
 
 
 def enlarged(image: Image.Image, factor: int) -> Image.Image:

@@ -22,7 +22,7 @@ from pixelis_agent.cota.record import VERSION, Record, record_line
 from pixelis_agent.cota.story import Story
 from pixelis_agent.cota.write import NOT_SHOWN, SLIPPED, write_episode
 from pixelis_agent.files import replace_file
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import DEMONSTRATED
 from pixelis_env.env import PixelisEnv
 from pixelis_env.making import make_env
 from pixelis_env.observation import overview_indices
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 SLOT_INDICES = 64
 """Indices that one slot of a corpus may try until a task gives its episodes."""
 
-MAX_SEEDS = 100
-SEED_INDICES = len(TRAIN) // MAX_SEEDS
+MAX_SEEDS = 40
+SEED_INDICES = len(DEMONSTRATED) // MAX_SEEDS
 MAX_SLOTS = SEED_INDICES // SLOT_INDICES
 
 LEAST_SCORE = {"letter": 0.9, "anls": 0.9, "open": 0.9, "mra": 0.75, "tiou": 0.75}
@@ -57,7 +57,7 @@ class CotaConfig:
         levels: Difficulties 1..3, in equal shares.
         episodes: How many records.
         variants: Episodes on one task: the same room, other chains and words.
-        seed: 0..99; other seeds have other tasks.
+        seed: 0..39; other seeds have other tasks.
         workers: Processes.
         shard: Records in a file.
         tools: Name of a backend for every operation that has it, e.g. "oracle"; empty = the

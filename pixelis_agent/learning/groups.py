@@ -15,7 +15,7 @@ from pixelis_agent.policies.base import Policy
 from pixelis_agent.rewards.credit import silent_groups
 from pixelis_agent.rewards.encode import ObservationEncoder
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import REWARDED, training_index
 from pixelis_env.metrics.process import ProcessMetrics
 from pixelis_env.trace import Step
 
@@ -74,7 +74,8 @@ def sample_groups(
         numbers = range(stream.task, stream.task + missing)
         stream.task += missing
         own = numbers[accelerator.process_index :: accelerator.num_processes]
-        wanted = [_task(collector, number) for number in own for _ in range(config.group)]
+        tasks = [_task(collector, config.seed, number) for number in own]
+        wanted = [index for index in tasks for _ in range(config.group)]
         played: list[Lived] = []
         # A finite source's tasks come again: other draws, so that other episodes.
         seed = config.seed + 100_003 * numbers.start
@@ -97,9 +98,11 @@ def sample_groups(
     return kept, {"score": float(np.mean(scores)), "replaced_groups": float(replaced)}
 
 
-def _task(collector: AnyCollector, number: int) -> int:
+def _task(collector: AnyCollector, seed: int, number: int) -> int:
     """The index of training task `number`; a finite source begins anew after its last."""
-    return TRAIN[number % len(TRAIN)] if collector.size is None else number % collector.size
+    if collector.size is None:
+        return training_index(REWARDED, seed, number)
+    return number % collector.size
 
 
 def _lived(

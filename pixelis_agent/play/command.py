@@ -109,9 +109,9 @@ def make_table(config: PlayConfig, folder: Path) -> Table:
     Raises:
         ValueError: A setting does not fit.
     """
-    from pixelis_agent.evaluate import env_arguments
     from pixelis_agent.play.keep import check_corpus, shelf_name
     from pixelis_agent.play.table import Table, own_arguments
+    from pixelis_agent.task_settings import TaskSettings, env_arguments
     from pixelis_env.making import make_env
     from pixelis_env.media import MediaError
 
@@ -120,7 +120,10 @@ def make_table(config: PlayConfig, folder: Path) -> Table:
     if config.seed < 0:
         raise ValueError(f"seed must be 0 or more, not {config.seed}")
     check_corpus(config.out)
-    kwargs = env_arguments(config.level, config.shift, config.types, config.tools)
+    tasks = TaskSettings(
+        level=config.level, shift=config.shift, types=config.types, tools=config.tools
+    )
+    kwargs = env_arguments(tasks)
     if (config.video is None) != (config.question is None):
         raise ValueError("--video and --question go together: the file, and what is asked about it")
     if config.video is None and (config.options or config.answer):

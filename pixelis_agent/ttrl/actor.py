@@ -7,13 +7,13 @@ from typing import Any
 
 from pixelis_agent.collect import Finished, collector_for
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.evaluate import env_arguments
 from pixelis_agent.memory import HybridEncoder, Memory, WordLlamaWords
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.vlm import VLMPolicy
 from pixelis_agent.rewards.encode import ObservationEncoder
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import STREAMED, training_index
+from pixelis_agent.task_settings import TaskSettings, env_arguments
 from pixelis_agent.ttrl.judging import Judged, entry_of, judge
 from pixelis_agent.ttrl.poison import Poisoned
 from pixelis_env.tasks.rooms import RoomsSource
@@ -72,8 +72,9 @@ class Actor:
         """Rollouts on the next queries."""
         config, size = self._config, self._collector.size
         places = range(first, first + config.queries)
-        start = config.seed * 10**6  # streams of different seeds share no task
-        indices = [TRAIN[start + n] if size is None else n % size for n in places]
+        indices = [
+            training_index(STREAMED, config.seed, n) if size is None else n % size for n in places
+        ]
         groups: list[list[Finished]] = [[] for _ in places]
         run = self._collector.run(
             self._player,
@@ -94,11 +95,12 @@ def _arguments(config: TTRLConfig) -> dict[str, Any]:
     Raises:
         ValueError: Poison for another environment than that of all rooms.
     """
-    limit = config.max_steps
     if config.poison == "none":
-        return env_arguments(config.level, config.shift, config.types, config.tools, limit)
-    if config.env != "Pixelis-v0":
-        raise ValueError(f"poison is for the rooms of Pixelis-v0, not for {config.env}")
+        return env_arguments(config, config.max_steps)
+    if config.env != "Pixelis-v0" or config.source != "rooms":
+        where = f"{config.source} of {config.env}"
+        raise ValueError(f"poison is for the rooms of Pixelis-v0, not for {where}")
     rooms = RoomsSource("all", config.level, config.shift, config.types or None)
     source = Poisoned(rooms, config.poison, config.poison_share, config.seed)
-    return {"source": source} | env_arguments(1, "none", (), config.tools, limit)
+    others = TaskSettings(tools=config.tools)
+    return {"source": source} | env_arguments(others, config.max_steps)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.evaluate import env_arguments, validate
+from pixelis_agent.evaluate import validate
 from pixelis_agent.files import replace_file
 from pixelis_agent.log import read_metrics
+from pixelis_agent.task_settings import env_arguments
 from pixelis_agent.ttrl.learner import Learner
 
 EXAMS = "exams.jsonl"
@@ -50,6 +52,12 @@ class Exams:
         every = self._config.evaluate_every
         taken = any(row["step"] == step for row in self._rows)
         return bool(every) and step % every == 0 and not taken
+
+    def scores(self, step: int) -> dict[str, float]:
+        """What the exam after this many updates came to, for a log; nothing without one."""
+        names = {"held_out_score": "held_out", "guard_score": "guard"}
+        taken = [row for row in self._rows if row["step"] == step]
+        return {name: row[key] for row in taken for name, key in names.items() if key in row}
 
     def take(self, step: int) -> str:
         """Plays, and goes back to the last exam that was passed if this one is failed.
@@ -94,7 +102,7 @@ class Exams:
             self._learner.model,
             self._learner.processor,
             config.env,
-            env_arguments(config.level, shift, config.types, config.tools),
+            env_arguments(replace(config, shift=shift)),
             config.evaluate_episodes,
             max_tokens=config.max_tokens,
             workers=config.workers,

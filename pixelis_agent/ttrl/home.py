@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.evaluate import env_arguments
 from pixelis_agent.files import whole
 from pixelis_agent.images import Picture
 from pixelis_agent.models.align import ALIGNMENT, Alignment, alignment_of, measured
 from pixelis_agent.models.load import Loaded
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import DEMONSTRATED
+from pixelis_agent.task_settings import env_arguments
 from pixelis_env.wrappers import ToolCall
 
 TASKS = 32
@@ -30,7 +31,7 @@ def align(loaded: Loaded, config: TTRLConfig) -> None:
     Raises:
         ValueError: The run was begun with another strength.
     """
-    if config.shift == "none" or alignment_of(loaded.model) is not None:
+    if config.source != "rooms" or config.shift == "none" or alignment_of(loaded.model) is not None:
         return
     out = Path(config.out)
     found = Alignment.load(out)
@@ -51,9 +52,7 @@ def align(loaded: Loaded, config: TTRLConfig) -> None:
 
 def _images(config: TTRLConfig) -> Iterator[Picture]:
     """What tasks without the shift show first."""
-    arguments = env_arguments(config.level, "none", config.types, config.tools)
-    env = ToolCall(gym.make(config.env, **arguments))
-    # The rooms are those of the stream with seed 0 and of no task that is held out.
-    for index in TRAIN[:TASKS]:
+    env = ToolCall(gym.make(config.env, **env_arguments(replace(config, shift="none"))))
+    for index in DEMONSTRATED[:TASKS]:
         yield from env.reset(options={"index": index})[0]["images"]
     env.close()

@@ -34,6 +34,8 @@ def config_of(run: str | Path) -> TTRLConfig:
         if missing:
             raise ValueError(f"another version made it, which had no {', '.join(missing)}")
         said["corridor"] = Corridor(**said["corridor"])
-        return TTRLConfig(**said | {"out": Path(run), "types": tuple(said["types"])})
+        said["root"] = None if said["root"] is None else Path(said["root"])
+        said |= {name: tuple(said[name]) for name in ("types", "where")}
+        return TTRLConfig(**said | {"out": Path(run)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{run} is no run of `pixelis ttrl`: {error}") from None

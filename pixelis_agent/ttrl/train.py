@@ -60,6 +60,9 @@ def train(config: TTRLConfig) -> dict[str, Any]:
             logged |= {"kl": made.kl_before, "kl_after": made.kl_after, "beta": made.beta}
             logged |= {"kept": float(made.decision == "keep")}
             logged |= {"remembered": float(len(actor.memory))}
+            if progress.step == 1 and (first := updater.exam(0)):
+                log.write(0, first)
+            logged |= updater.exam(progress.step)
             logged["seconds"] = time.perf_counter() - started
             log.write(progress.step, logged, ("vote_score", "confidence", "kl"))
         updater.save(actor.memory)
@@ -82,6 +85,9 @@ def _check(config: TTRLConfig) -> None:
         "0 <= decay < 1": 0 <= config.decay < 1,
         "minibatches >= 1 and micro_batch >= 1": min(config.minibatches, config.micro_batch) >= 1,
         "capacity >= queries": config.capacity >= config.queries,
+        "evaluate_every 0 with another source than rooms, all of which it meets": (
+            config.source == "rooms" or config.evaluate_every == 0
+        ),
         "evaluate_episodes >= 2": config.evaluate_episodes >= 2 or not config.evaluate_every,
     }
     for rule, holds in rules.items():

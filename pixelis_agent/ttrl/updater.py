@@ -86,6 +86,10 @@ class Updater:
             self.save(memory)
         return made
 
+    def exam(self, step: int) -> dict[str, float]:
+        """What the exam after this many updates came to; nothing where none was taken."""
+        return self._exams.scores(step)
+
     def _examine(self) -> None:
         self.progress.stopped = why = self._exams.take(self.progress.step)
         if why:

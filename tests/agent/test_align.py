@@ -21,7 +21,7 @@ from pixelis_agent.models.align import ALIGNMENT, Alignment, alignment_of, measu
 from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import EARLY, TINY, Lora, load_model
 from pixelis_agent.models.vision import VisionCache
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import DEMONSTRATED
 from pixelis_agent.ttrl.home import TASKS, align
 from pixelis_env.wrappers import ToolCall
 
@@ -142,7 +142,7 @@ def test_a_run_measures_once_where_it_comes_from(tmp_path: Path) -> None:
     assert (tmp_path / ALIGNMENT).stat().st_mtime_ns == written.st_mtime_ns
     # Where it comes from: the same tasks without the shift.
     env = ToolCall(gym.make(config.env, types=["text_read"], tools="oracle"))
-    shown = [env.reset(options={"index": k})[0]["images"] for k in TRAIN[:TASKS]]
+    shown = [env.reset(options={"index": k})[0]["images"] for k in DEMONSTRATED[:TASKS]]
     known = measured(
         VisionCache(third.model, third.processor).features,
         [image for images in shown for image in images],

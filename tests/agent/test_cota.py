@@ -23,7 +23,7 @@ from pixelis_agent.images import read_picture
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.rollout import Rollout
 from pixelis_agent.spans import WRITTEN, Label, label_tokens
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import DEMONSTRATED
 from pixelis_env.actions import ToolCallCodec
 from pixelis_env.wrappers import ToolCall
 
@@ -60,7 +60,7 @@ def _assistant(record: Record) -> list[AssistantTurn]:
 def test_episodes_are_good(corpus: Corpus) -> None:
     assert {record.task_type for record in corpus} == set(TYPES)
     for record in corpus:
-        assert record.index in TRAIN
+        assert record.index in DEMONSTRATED
         assert record.score is not None
         assert record.score >= LEAST_SCORE["letter"]
         turns = _assistant(record)

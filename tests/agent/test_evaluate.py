@@ -14,7 +14,15 @@ from pixelis_agent.evaluate import evaluate, run
 from pixelis_agent.policies.make import make_policy
 from pixelis_agent.policies.scripted import OraclePolicy, RandomPolicy, ScriptedPolicy, call_text
 from pixelis_agent.policies.server import ServerError, ServerPolicy
-from pixelis_agent.splits import TRAIN, VALIDATION, evaluation_indices
+from pixelis_agent.splits import (
+    DEMONSTRATED,
+    REWARDED,
+    STREAMED,
+    TRAIN,
+    VALIDATION,
+    evaluation_indices,
+    training_index,
+)
 from pixelis_env.metrics.interval import ratio_interval
 from pixelis_env.trace import Trace
 from tests.agent.small import small_kwargs
@@ -174,6 +182,19 @@ def test_evaluations_share_no_task_with_each_other_or_with_training(a, b, episod
     assert first.start >= VALIDATION.stop >= TRAIN.stop == VALIDATION.start
     assert second.stop <= 2**62
     assert a == b or first.stop <= second.start or second.stop <= first.start
+
+
+@given(st.tuples(*[st.integers(0, 299)] * 2), st.tuples(*[st.integers(0, 10**6 - 1)] * 2))
+def test_runs_share_no_task_with_other_seeds_or_phases(seeds, numbers) -> None:
+    spans = (DEMONSTRATED, REWARDED, STREAMED)
+    assert sorted(index for span in spans for index in (span.start, span.stop - 1)) == [
+        index for span in spans for index in (span.start, span.stop - 1)
+    ]
+    for span in (REWARDED, STREAMED):
+        one, other = (training_index(span, *pair) for pair in zip(seeds, numbers, strict=True))
+        assert one in span
+        assert one in TRAIN
+        assert (one == other) == (seeds[0] == seeds[1] and numbers[0] == numbers[1])
 
 
 def test_indices_out_of_range() -> None:

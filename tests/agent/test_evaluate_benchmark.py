@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pixelis_agent import ccrft
 from pixelis_agent.cli import main
-from pixelis_agent.config import EvalConfig
-from pixelis_agent.evaluate import evaluate, run, source_arguments
+from pixelis_agent.config import CCRFTConfig, EvalConfig, TTRLConfig
+from pixelis_agent.evaluate import evaluate, run
+from pixelis_agent.memory import Memory
+from pixelis_agent.models.load import TINY
 from pixelis_agent.policies.scripted import RandomPolicy, ScriptedPolicy
+from pixelis_agent.task_settings import env_arguments
+from pixelis_agent.ttrl import train as ttrl
+from pixelis_agent.ttrl.ledger import config_of
 from tests.env import benchmark_samples as samples
 
 
@@ -144,5 +151,32 @@ def test_a_manifest_is_played_by_each_lines_own_metric(tmp_path: Path) -> None:
 
 def test_a_condition_that_is_none_is_named() -> None:
     with pytest.raises(ValueError, match="column=value"):
-        source_arguments(EvalConfig("random", where=("scannet",)))
-    assert source_arguments(EvalConfig("random")) == {}
+        env_arguments(EvalConfig("random", where=("scannet",)))
+    assert env_arguments(EvalConfig("random")) == {}
+
+
+def test_both_phases_of_rewards_learn_on_a_users_own_questions(tmp_path: Path) -> None:
+    samples.write_jpeg(tmp_path / "a.jpg", samples.room(3)[0][0])
+    rows = [
+        {"media": "a.jpg", "question": f"Which is {k}?", "options": ["x", "y"], "answer": "A"}
+        for k in range(3)
+    ]
+    samples.write_jsonl(tmp_path / "own.jsonl", rows)
+    own = {"source": str(tmp_path / "own.jsonl"), "max_steps": 3, "max_tokens": 32, "workers": 0}
+    rewarded = CCRFTConfig(
+        TINY, tmp_path / "rewarded", iterations=1, tasks=2, group=2, redraws=0, **own
+    )
+    assert ccrft.train(rewarded)["iterations"] == 1
+    streamed = TTRLConfig(TINY, tmp_path / "streamed", updates=2, queries=2, group=2, **own)
+    assert ttrl.train(streamed)["updates"] == 2
+    with Memory(tmp_path / "streamed" / "memory") as memory:
+        asked = [memory.get(number).question for number in memory.after(0, 9)]
+    # A finite source begins anew after its last.
+    assert [question.splitlines()[0] for question in asked] == [
+        f"Which is {k}?" for k in (0, 1, 2, 0)
+    ]
+    assert config_of(streamed.out) == streamed
+    with pytest.raises(ValueError, match="evaluate_episodes 0 with another source than rooms"):
+        ccrft.train(replace(rewarded, evaluate_episodes=2))
+    with pytest.raises(ValueError, match="evaluate_every 0 with another source than rooms"):
+        ttrl.train(replace(streamed, evaluate_every=1))

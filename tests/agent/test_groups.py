@@ -18,7 +18,7 @@ from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.scripted import call_text
 from pixelis_agent.rewards.coherence import repeated
 from pixelis_agent.rewards.encode import ObservationEncoder
-from pixelis_agent.splits import TRAIN
+from pixelis_agent.splits import REWARDED
 from pixelis_env.wrappers import ToolCall
 from tests.agent.small import small_kwargs
 
@@ -55,7 +55,7 @@ class Played:
     def run(self, policy: Any, indices: list[int], *, seed: int, **_: Any) -> Iterator[Any]:
         self.seeds.append(seed)
         for position, index in reversed(list(enumerate(indices))):
-            silent = TRAIN.index(index) % 2 == 0
+            silent = REWARDED.index(index) % 2 == 0
             episode = SimpleNamespace(index=index, rollout=object(), observations=[None])
             score = 1.0 if silent or position % 2 else 0.0
             yield SimpleNamespace(

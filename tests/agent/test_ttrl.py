@@ -289,6 +289,15 @@ def test_it_stops_itself_where_it_forgets(
     assert (first["step"], last["step"]) == (0, 1)
     assert {"held_out", "guard"} < first.keys()
     assert last["guard"] < first["guard"] == np.mean(first["guard_scores"])
+    curve = read_metrics(config.out / "metrics.jsonl")
+    assert [(row["step"], row["guard_score"], row["held_out_score"]) for row in curve] == [
+        (
+            row["step"],
+            pytest.approx(row["guard"], abs=1e-6),
+            pytest.approx(row["held_out"], abs=1e-6),
+        )
+        for row in (first, last)
+    ]
     update, stop = (json.loads(x) for x in (config.out / "ledger.jsonl").read_text().splitlines())
     assert update["adapter"] != stop["adapter"] == result["adapter"]
     assert stop["why"] == result["stopped"]
