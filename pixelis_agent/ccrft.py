@@ -85,7 +85,7 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     _check(config, accelerator)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
-        write_settings(config, out, free={"batch"})
+        write_settings(config, out, free={"batch", "lockstep"})
     torch.manual_seed(config.seed)
 
     # 1. The policy, its anchor, and who judges its steps.

@@ -159,6 +159,8 @@ class CCRFTConfig(TaskSettings):
         ray_gpus: GPUs that each actor's copy of the policy computes on, e.g. 1 or 0.5; 0 = its CPU.
         cluster: Address of the Ray cluster, e.g. "auto"; default: a Ray of its own here.
         batch: Episodes that the policy is asked about at once.
+        lockstep: Ask about the same episodes together in every run, so that a stopped run goes on
+            bit for bit. False is quicker where environments are slow, and always so with `ray`.
         seed: Of tasks (of rooms each seed has its own), sampling and first weights.
         checkpoint_every: Iterations between checkpoints.
         evaluate_every: Iterations between evaluations on held-out tasks; 0 = only at the end.
@@ -194,6 +196,7 @@ class CCRFTConfig(TaskSettings):
     ray_gpus: float = 0.0
     cluster: str | None = None
     batch: int = 16
+    lockstep: bool = True
     seed: int = 0
     checkpoint_every: int = 5
     evaluate_every: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
@@ -114,6 +115,8 @@ class Log:
         )
         self._task = self._bar.add_task(folder.name, total=steps, completed=step, said="")
         self._bar.start()
+        # A run that fails must give the terminal its cursor back.
+        atexit.register(self._bar.stop)
 
     def write(self, step: int, values: Mapping[str, float], show: Iterable[str] = ()) -> None:
         """Logs values of a step.
@@ -141,6 +144,7 @@ class Log:
         self._rows.close()
         self._events.close()
         self._bar.stop()
+        atexit.unregister(self._bar.stop)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

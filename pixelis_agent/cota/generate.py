@@ -362,13 +362,20 @@ def _claim(config: CotaConfig) -> None:
     """Notes what corpus the folder holds, or checks that it is the same.
 
     Raises:
-        ValueError: It is another.
+        ValueError: It is another, or larger than what is wanted.
     """
     path = config.out / "corpus.json"
     plain = {k: v for k, v in config.__dict__.items() if k not in ("out", "workers", "episodes")}
     text = json.dumps({"format": VERSION, **plain}, indent=1)
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{config.out} holds a corpus of other settings (see {path.name})")
+    shards = (config.out / "stats").glob("shard-*.json")
+    held = sum(json.loads(shard.read_text())["records"] for shard in shards)
+    if held > config.episodes:
+        raise ValueError(
+            f"{config.out} holds {held} episodes, more than {config.episodes}: ask for at least as "
+            "many, or write into another folder"
+        )
     replace_file(path, text.encode())
 
 

@@ -80,7 +80,11 @@ def sample_groups(
         # A finite source's tasks come again: other draws, so that other episodes.
         seed = config.seed + 100_003 * numbers.start
         for finished in collector.run(
-            player, wanted, batch=config.batch, seed=seed, lockstep=not config.ray
+            player,
+            wanted,
+            batch=config.batch,
+            seed=seed,
+            lockstep=config.lockstep and not config.ray,
         ):
             task, repeat = divmod(finished.position, config.group)
             played.append(_lived(finished, own[task], repeat, config.group, encoder))

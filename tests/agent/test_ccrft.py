@@ -101,6 +101,11 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
         assert row.keys() == twin.keys()
         for key, value in row.items():
             assert value == pytest.approx(twin[key], rel=0.02, abs=1e-5), key
+    one, two = (load_model(tmp_path / name).model.state_dict() for name in ("one", "two"))
+    moved = [name for name in one if "lora_B" in name and one[name].any()]
+    assert moved
+    for name in moved:  # a step is as long as the learning rate, 3e-4
+        torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=0)
 
 
 def test_a_source_without_held_out_tasks_is_refused(tmp_path: Path) -> None:

@@ -151,8 +151,10 @@ def test_boxes_on_a_grid(tmp_path: Path) -> None:
 def test_a_folder_holds_one_corpus(config: CotaConfig, corpus: Corpus) -> None:
     with pytest.raises(ValueError, match="other settings"):
         run(replace(config, seed=4))
-    with pytest.raises(ValueError, match=r"seed must be in 0\.\.99"):
-        run(replace(config, seed=100))
+    with pytest.raises(ValueError, match=r"seed must be in 0\.\.39"):
+        run(replace(config, seed=40))
+    with pytest.raises(ValueError, match=rf"holds {config.episodes} episodes, more than 2: ask"):
+        run(replace(config, episodes=2))
     with pytest.raises(ValueError, match="variants must be at least 1"):
         run(replace(config, variants=0))
 
