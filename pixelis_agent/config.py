@@ -260,7 +260,7 @@ class TTRLConfig(TaskSettings):
         seed: Of the stream, of sampling and of first weights.
         checkpoint_every: Updates between checkpoints.
         poison: Bad tasks among those of the rooms, to see what they do: "duplicate", "corrupt",
-            "unanswerable" or "lopsided", see `pixelis_agent.ttrl.poison`.
+            "unanswerable", "lopsided" or "planted", see `pixelis_agent.ttrl.poison`.
         poison_share: How many, 0..1.
         beside: Learn in a process of its own, while this one goes on answering.
         evaluate_every: Updates between exams (`pixelis_agent.ttrl.exams`), the first before any;
@@ -309,7 +309,7 @@ class TTRLConfig(TaskSettings):
     batch: int = 16
     seed: int = 0
     checkpoint_every: int = 5
-    poison: Literal["none", "duplicate", "corrupt", "unanswerable", "lopsided"] = "none"
+    poison: Literal["none", "duplicate", "corrupt", "unanswerable", "lopsided", "planted"] = "none"
     poison_share: float = 0.3
     beside: bool = False
     evaluate_every: int = 0

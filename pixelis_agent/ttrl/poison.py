@@ -5,8 +5,10 @@ A share of a source's tasks is replaced by
 - *duplicate*: the first task of its block of fifty, again and again;
 - *corrupt*: the same question about noise;
 - *unanswerable*: a question of the same type about another medium;
-- *lopsided*: the same task with its right option moved to "A": a planted consensus that an agent
-  would do well to take for a rule.
+- *lopsided*: the same task with its right option moved to "A": a consensus that an agent would do
+  well to take for a rule;
+- *planted*: a room whose every sign and label says the same: whoever reads well agrees with all
+  others on a wrong answer. Where nothing is written the task stays.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from dataclasses import replace
 import numpy as np
 
 from pixelis_env.media import ArrayMedia
+from pixelis_env.rooms import RoomVideo
 from pixelis_env.tasks.base import Task, TaskSource
 
-KINDS = ("duplicate", "corrupt", "unanswerable", "lopsided")
+KINDS = ("duplicate", "corrupt", "unanswerable", "lopsided", "planted")
 BLOCK = 50
 _FRAMES, _SIDES = 16, (240, 320)
+_WORD = "SALE"
 _LOOKED_AT = 64  # tasks among which another of the same type is looked for
 
 
@@ -67,6 +71,8 @@ class Poisoned:
                 oracle=None,
                 truth=None,
             )
+        if self._kind == "planted":
+            return _planted(task)
         if task.metric != "letter" or not task.options or task.answer is None:
             return task
         right = ord(task.answer.upper()) - ord("A")
@@ -84,3 +90,18 @@ class Poisoned:
             if alike and other.question != task.question:
                 return other
         return task
+
+
+def _planted(task: Task) -> Task:
+    """The task with other words on everything that has words, and its answer as it was."""
+    video = task.media
+    if not isinstance(video, RoomVideo) or not any(item.text for item in video.scene.room.objects):
+        return task
+    objects = tuple(
+        replace(item, text="7" * len(item.text) if item.text.isdigit() else _WORD)
+        if item.text
+        else item
+        for item in video.scene.room.objects
+    )
+    scene = replace(video.scene, room=replace(video.scene.room, objects=objects))
+    return replace(task, media=RoomVideo(scene, video.renderer), oracle=None, truth=None)

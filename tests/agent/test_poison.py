@@ -12,7 +12,9 @@ from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.ledger import read_ledger
 from pixelis_agent.ttrl.poison import BLOCK, KINDS, Poisoned
 from pixelis_env.env import PixelisEnv
+from pixelis_env.evidence import TextLines
 from pixelis_env.media import ArrayMedia
+from pixelis_env.rooms import RoomVideo
 from pixelis_env.tasks.rooms import RoomsSource
 from tests.agent.small import SmallSource
 from tests.agent.test_ttrl import SMALL
@@ -62,6 +64,30 @@ def test_a_lopsided_stream_is_right_with_a() -> None:
         assert bad.options is not None
         assert sorted(bad.options) == sorted(good.options)
         assert bad.options[0] == good.options[ord(good.answer or "A") - ord("A")]
+
+
+def test_in_a_planted_stream_all_signs_agree_on_what_is_wrong() -> None:
+    signs = RoomsSource("text", types=["text_read"])
+    good, bad = signs.task(0), Poisoned(signs, "planted", 1.0).task(0)
+    assert (bad.question, bad.answer) == (good.question, good.answer)
+    assert isinstance(bad.media, RoomVideo)
+    words = {item.text for item in bad.media.scene.room.objects if item.text}
+    assert len(words) == 1
+    assert bad.answer not in words
+    # It is what can be read there.
+    env = PixelisEnv(source=Poisoned(signs, "planted", 1.0), tools="oracle")
+    env.reset(options={"index": 0})
+    told = PixelisEnv(source=signs, tools="oracle")
+    told.reset(options={"index": 0})
+    for action in told.oracle():
+        *_, info = env.step(action)
+        if isinstance(info["evidence"], TextLines):
+            assert {line.text for line in info["evidence"].lines} == words
+            break
+    else:
+        raise AssertionError("nothing was read")
+    # Where nothing is written, nothing can be planted.
+    assert Poisoned(LETTERS, "planted", 1.0).task(0).media.digest == LETTERS.task(0).media.digest
 
 
 def test_the_same_query_is_learned_from_once(tmp_path: Path) -> None:
