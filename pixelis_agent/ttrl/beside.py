@@ -26,6 +26,7 @@ from pixelis_agent.models.batch import base_model
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.apart import apart
 from pixelis_agent.ttrl.home import align
 from pixelis_agent.ttrl.judging import figures
 from pixelis_agent.ttrl.ledger import LEDGER, STOP, config_of, read_ledger
@@ -146,6 +147,7 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
         save_model(loaded.model, loaded.processor, out / "model")
     adapter = rows[-1]["adapter"] if rows else None
     result = {"updates": len(learned), "adapter": adapter, "updater_deaths": deaths}
+    result |= apart(config, rows)
     return result | ({"stopped": rows[-1]["why"]} if len(learned) < len(rows) else {})
 
 

@@ -20,8 +20,10 @@ from pixelis_agent.learning.sharding import check_alone
 from pixelis_agent.learning.training import one_thread, save_model
 from pixelis_agent.log import Log, write_settings
 from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.apart import apart
 from pixelis_agent.ttrl.beside import serve
 from pixelis_agent.ttrl.judging import figures
+from pixelis_agent.ttrl.ledger import LEDGER, read_ledger
 from pixelis_agent.ttrl.updater import Updater
 
 
@@ -70,6 +72,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     updater.close()
     log.close()
     done = {"updates": progress.step, "adapter": learner.digest}
+    done |= apart(config, read_ledger(out / LEDGER))
     return done | ({"stopped": progress.stopped} if progress.stopped else {})
 
 

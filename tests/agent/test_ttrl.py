@@ -19,17 +19,21 @@ from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.learning.corridor import Corridor
 from pixelis_agent.log import read_metrics
-from pixelis_agent.memory import Memory, verify
+from pixelis_agent.memory import Entry, Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.load import TINY, Lora, load_model
+from pixelis_agent.splits import STREAMED, VALIDATION
+from pixelis_agent.task_settings import env_arguments
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
+from pixelis_agent.ttrl.apart import LEAKS, Judges, apart
 from pixelis_agent.ttrl.exams import EXAMS, loss_of
 from pixelis_agent.ttrl.judging import Judged, gains, paid, trusted
 from pixelis_agent.ttrl.ledger import config_of
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
 from pixelis_agent.voting import Ballot, Vote
+from pixelis_env.making import make_env
 from tests.agent.test_rewards import steps_of
 
 SMALL = TTRLConfig(
@@ -298,6 +302,11 @@ def test_it_stops_itself_where_it_forgets(
         )
         for row in (first, last)
     ]
+    # Its two queries were compared with the tasks of the exams.
+    assert result["apart"] == {"queries": 2, "held_out": 3, "leaks": []}
+    assert (
+        "2 queries were compared with the 3 tasks of the exams: none is" in capsys.readouterr().out
+    )
     update, stop = (json.loads(x) for x in (config.out / "ledger.jsonl").read_text().splitlines())
     assert update["adapter"] != stop["adapter"] == result["adapter"]
     assert stop["why"] == result["stopped"]
@@ -309,6 +318,38 @@ def test_it_stops_itself_where_it_forgets(
     assert len((config.out / "ledger.jsonl").read_text().splitlines()) == 2
     assert main(["audit", "--policy", str(config.out), "--ledger"]) == 0
     assert f"1 updates came out the same; adapter {result['adapter']}" in capsys.readouterr().out
+
+
+def test_a_query_that_shows_what_judges_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same room, the same room in other light, and another room."""
+    config = replace(SMALL, shift="none", evaluate_every=1, evaluate_episodes=2)
+    room, other = VALIDATION[1], STREAMED[1]
+    met = []
+    for shift, index in (("none", room), ("lighting", room), ("none", other)):
+        env = make_env(config.env, env_arguments(replace(config, shift=shift)))
+        seen, _ = env.reset(options={"index": index})
+        task = env.unwrapped.task  # type: ignore[attr-defined]
+        met.append(
+            Entry(
+                task.id,
+                task.type,
+                task.question,
+                task.media.digest,
+                tuple(seen["images"]),
+                (),
+                None,
+                0,
+                0,
+                None,
+            )
+        )
+    same, lit = Judges(config).among(met)
+    assert "same content" in same
+    assert "looks the same" in lit
+    ledger = [{"queries": met, LEAKS: [same]}, {"queries": met, LEAKS: []}, {"queries": met}]
+    assert apart(config, ledger) == {"apart": {"queries": 6, "held_out": 2, "leaks": [same]}}
+    assert same in capsys.readouterr().out
+    assert apart(replace(config, evaluate_every=0), ledger) == {}
 
 
 @given(before=scores, now=scores)
