@@ -44,6 +44,7 @@ ARMS = {
     "without retrieval": ("--neighbours", "0"),
     "without behaviour": ("--no-by-behaviour", "--behaviour", "0"),
     "without fidelity": ("--no-by-fidelity",),
+    "without certainty": ("--no-by-certainty",),
     "without abstention": ("--least-margin", "0"),
     "without the anchor": ("--no-anchor",),
 } | {f"30 % poisoned, {kind}": ("--poison", kind) for kind in KINDS}

@@ -52,6 +52,7 @@ METHODS: dict[str, Callable[[Sequence[Ballot]], Vote]] = {
     "self-consistency": self_consistency,
     "trajectories without behaviour": lambda ballots: vote(ballots, by_behaviour=False),
     "trajectories without fidelity": lambda ballots: vote(ballots, by_fidelity=False),
+    "trajectories without certainty": lambda ballots: vote(ballots, by_certainty=False),
     "trajectories": vote,
 }
 SHARES = (0.25, 0.5, 0.75, 1.0)

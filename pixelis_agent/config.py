@@ -231,6 +231,7 @@ class TTRLConfig(TaskSettings):
         teacher_temperature: Of the teacher, > 0; below 1 it is surer than the average.
         by_behaviour: Let behaviour count in the vote.
         by_fidelity: Let the fidelity of pixels count in the vote.
+        by_certainty: Let the policy's certainty of what it wrote count in the vote.
         repeats: How often the same question about the same medium is learned from, at the most.
         least_margin: A vote that is won by less is not learned from, 0..1; 0 = all are.
         behaviour: Weight of the likeness to the exemplar, beside 1 for agreement with the vote.
@@ -285,6 +286,7 @@ class TTRLConfig(TaskSettings):
     teacher_temperature: float = 0.6
     by_behaviour: bool = True
     by_fidelity: bool = True
+    by_certainty: bool = True
     repeats: int = 1
     least_margin: float = 0.2
     behaviour: float = 0.3

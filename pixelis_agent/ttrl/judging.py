@@ -104,6 +104,7 @@ def judge(
             [Precedent(near.ops, near.similarity * near.confidence) for near in found],
             by_behaviour=config.by_behaviour,
             by_fidelity=config.by_fidelity,
+            by_certainty=config.by_certainty,
         )
     chosen = exemplar(ballots, outcome)
     known = memory.times_learned(asked.question, asked.media_digest)

@@ -120,13 +120,17 @@ def weight_of(outcome: voting.Vote, cast: list[Ballot], meaning: object) -> floa
     return sum(w for w, b in zip(outcome.weights, cast, strict=True) if b.meaning == meaning)
 
 
-@given(ballots(), PRECEDENTS, st.integers(0, 6), st.floats(0, 1))
-def test_more_fidelity_is_never_worse_for_the_answer(
-    cast: list[Ballot], before: list[Precedent], which: int, more: float
+@given(ballots(), PRECEDENTS, st.integers(0, 6), st.floats(0, 1), st.floats(0, 1))
+def test_more_fidelity_or_certainty_is_never_worse_for_the_answer(
+    cast: list[Ballot], before: list[Precedent], which: int, more: float, surer: float
 ) -> None:
     which %= len(cast)
     mine = cast[which]
-    better = replace(mine, fidelity=mine.fidelity + more * (1 - mine.fidelity))
+    better = replace(
+        mine,
+        fidelity=mine.fidelity + more * (1 - mine.fidelity),
+        log_prob=mine.log_prob * (1 - surer),
+    )
     changed = [*cast[:which], better, *cast[which + 1 :]]
     found, again = vote(cast, before), vote(changed, before)
     assert weight_of(again, changed, mine.meaning) >= weight_of(found, cast, mine.meaning) - 1e-9
@@ -145,7 +149,7 @@ def test_another_vote_for_an_answer_never_hurts_it(
         assert new >= old - 1e-9
 
 
-def test_behaviour_fidelity_and_precedents_decide_where_numbers_do_not() -> None:
+def test_behaviour_fidelity_certainty_and_precedents_decide_where_numbers_do_not() -> None:
     look = Behaviour(("zoom", "read_text"), frozenset(range(4)), (), ())
     stray = [Behaviour(("zoom",), frozenset({20 + k}), (), ()) for k in range(2)]
     cast = [Ballot("A", "a", look, 0.8), Ballot("A", "a", look, 0.8)]
@@ -156,6 +160,9 @@ def test_behaviour_fidelity_and_precedents_decide_where_numbers_do_not() -> None
     sure = [replace(b, fidelity=1.0) if b.meaning == "b" else b for b in cast]
     assert vote(sure, by_behaviour=False).answer == "B"
     assert vote(sure, by_behaviour=False, by_fidelity=False).margin == 0
+    doubted = [replace(b, log_prob=-0.1) if b.meaning == "a" else b for b in cast]
+    assert vote(doubted, by_behaviour=False).answer == "B"
+    assert vote(doubted, by_behaviour=False, by_certainty=False).margin == 0
     pair = [cast[0], cast[2]]
     assert vote(pair).margin == 0
     assert vote(pair, [Precedent(("zoom", "read_text"), 1.0)]).answer == "A"
