@@ -10,6 +10,9 @@ from pixelis_agent.learning.corridor import Corridor
 from pixelis_agent.spans import LABEL_WEIGHTS, Label
 from pixelis_agent.task_settings import TaskSettings
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "nf4"]
+"""Of weights: as they were saved, a type of torch's, or 4 bits."""
+
 
 @dataclass(frozen=True)
 class SFTConfig:
@@ -36,7 +39,8 @@ class SFTConfig:
         curriculum: Begin with the lowest level of the corpus, add the higher ones by epochs.
         freeze_vision: Keep the vision tower as it is; its features are then computed once.
         lora_rank: Train a low-rank adapter of this rank instead of the model; 0 = the model.
-        dtype: Of the weights.
+        dtype: Of the weights. "nf4": those of the language model, frozen, in 4 bits (QLoRA; extra
+            `quantized`).
         mixed_precision: Of the computation.
         gradient_checkpointing: Trade time for memory.
         seed: Of the order of episodes and the heads' first weights.
@@ -64,7 +68,7 @@ class SFTConfig:
     curriculum: bool = True
     freeze_vision: bool = True
     lora_rank: int = 0
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
     seed: int = 0
@@ -149,7 +153,8 @@ class CCRFTConfig(TaskSettings):
         curiosity: Of the dynamics model.
         anchor: Keep near the start; False leaves the divergence free (for comparisons).
         corridor: In which the divergence per token from the start is held.
-        dtype: Of the weights.
+        dtype: Of the weights. "nf4": those of the language model, frozen, in 4 bits (QLoRA; extra
+            `quantized`).
         mixed_precision: Of the computation.
         gradient_checkpointing: Trade time for memory.
         workers: Processes that hold environments, for each training process.
@@ -188,7 +193,7 @@ class CCRFTConfig(TaskSettings):
     curiosity: CuriosityConfig = field(default_factory=CuriosityConfig)
     anchor: bool = True
     corridor: Corridor = field(default_factory=Corridor)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
     workers: int = 2
@@ -254,7 +259,8 @@ class TTRLConfig(TaskSettings):
         temperature: Of sampling, > 0.
         max_tokens: The longest turn, tokens.
         lora_rank: Of the adapter that is trained, where the model is not one already.
-        dtype: Of the weights.
+        dtype: Of the weights. "nf4": those of the language model, frozen, in 4 bits (QLoRA; extra
+            `quantized`).
         gradient_checkpointing: Trade time for memory.
         workers: Processes that hold environments.
         batch: Episodes that the policy is asked about at once.
@@ -305,7 +311,7 @@ class TTRLConfig(TaskSettings):
     temperature: float = 1.0
     max_tokens: int = 128
     lora_rank: int = 16
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     gradient_checkpointing: bool = False
     workers: int = 2
     batch: int = 16
@@ -347,7 +353,7 @@ class EvalConfig(TaskSettings):
         max_tokens: The longest turn, tokens.
         grammar: Of a local model: let only turns be written that parse.
         device: Of a local model, as transformers' device_map, e.g. "auto"; default: the CPU.
-        dtype: Of a local model's weights.
+        dtype: Of a local model's weights, as of `pixelis sft`.
     """
 
     policy: str
@@ -366,7 +372,7 @@ class EvalConfig(TaskSettings):
     max_tokens: int = 256
     grammar: bool = False
     device: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
 
 
 @dataclass(frozen=True)

@@ -272,14 +272,19 @@ def train(config: SFTConfig) -> dict[str, Any]:
 
 
 def _check(config: SFTConfig, layout: Layout, model: nn.Module, processes: int) -> None:
-    adamw = {"the optimizer adamw (Muon needs whole matrices)": config.optimizer == "adamw"}
+    if config.dtype == "nf4" and not hasattr(model, "peft_config"):
+        raise ValueError("weights in 4 bits are not trained: add --lora-rank, or give an adapter")
+    alike = {
+        "the optimizer adamw (Muon needs whole matrices)": config.optimizer == "adamw",
+        "another dtype than nf4": config.dtype != "nf4",
+    }
     evaluate = "evaluate_episodes 0 (one process cannot play with its part of a model)"
     dtypes = {parameter.dtype for parameter in model.parameters()}
     rules = {
         Layout.WHOLE: {},
-        Layout.SPLIT: {evaluate: config.evaluate_episodes == 0, **adamw},
+        Layout.SPLIT: {evaluate: config.evaluate_episodes == 0, **alike},
         Layout.ZERO: {
-            **adamw,
+            **alike,
             f"a batch that {processes} processes share alike": config.batch % processes == 0,
             "mixed_precision bf16, or no with float32 weights": (
                 config.mixed_precision == "bf16"

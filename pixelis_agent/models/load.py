@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pixelis_agent.config import Dtype
 from pixelis_agent.models.align import Alignment
 from pixelis_agent.models.processor import Processor
+from pixelis_env.errors import require
 
 TINY = "pixelis-tiny"
 EARLY = "pixelis-tiny-early"
@@ -65,10 +67,9 @@ def load_model(
     *,
     adapter: str | Path | None = None,
     lora: Lora | None = None,
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    dtype: Dtype = "auto",
     device_map: str | None = None,
     gradient_checkpointing: bool = False,
-    four_bit: bool = False,
     image_options: dict[str, Any] | None = None,
 ) -> Loaded:
     """Loads an image-text-to-text model of transformers with its processor.
@@ -78,16 +79,17 @@ def load_model(
             folder with a saved model or adapter, or a hub id such as "Qwen/Qwen3-VL-8B-Instruct".
         adapter: A saved adapter to put on it, kept trainable.
         lora: Make a fresh adapter instead; the model itself is frozen then.
-        dtype: Of the weights; "auto": as they were saved.
+        dtype: Of the weights; "auto": as they were saved; "nf4": those of the language model's
+            layers in 4 bits, computed in bfloat16 (QLoRA, arXiv 2305.14314; extra `quantized`),
+            the others, the vision tower's too, as they were saved.
         device_map: As in transformers, e.g. "auto" or "cuda:0"; default: the CPU.
         gradient_checkpointing: Trade a second forward for the memory of activations.
-        four_bit: Quantise the frozen weights (bitsandbytes, a GPU).
         image_options: In place of the saved settings of the image processor.
 
     Raises:
-        ValueError: Both `adapter` and `lora`, one of them for an adapter, or `four_bit` without
-            either.
+        ValueError: Both `adapter` and `lora`, or one of them for an adapter.
         OSError: Nothing is found under that name.
+        MissingExtra: "nf4" without bitsandbytes.
     """
     if adapter is not None and lora is not None:
         raise ValueError("give a saved adapter or settings of a fresh one, not both")
@@ -106,18 +108,30 @@ def load_model(
         if not base:
             raise ValueError(f"the adapter {name_or_path} does not say which model it is for")
         path = resolve(base)
-    if four_bit and adapter is None and lora is None:
-        raise ValueError("four_bit weights are not trained: add lora=Lora() or an adapter")
+    if dtype == "nf4":
+        require("4-bit weights", "quantized", "bitsandbytes")
     from transformers import AutoModelForImageTextToText
 
     options: dict[str, Any] = {"dtype": dtype, "device_map": device_map}
-    if four_bit:
+    if dtype == "nf4":
         from transformers import BitsAndBytesConfig
 
+        options["dtype"] = "auto"
         options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16"
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype="bfloat16",
+            llm_int8_skip_modules=[
+                "model.visual",
+                "lm_head",
+            ],  # of 4 bits too, whatever its name says
         )
     model = AutoModelForImageTextToText.from_pretrained(path, **options)
+    for module in model.modules() if dtype == "nf4" else ():
+        # On some CPUs bitsandbytes (0.50) packs weights for inference at the first forward without
+        # gradients; from then on no gradient passes through them, and nothing is raised.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     if base in SHIPPED:
         model.name_or_path = base  # what an adapter calls its base: it holds on any machine
     if gradient_checkpointing:

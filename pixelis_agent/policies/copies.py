@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from pixelis_agent.config import Dtype
 from pixelis_agent.models.anchor import load_to_adapt
 from pixelis_agent.models.load import Loaded, Lora
 from pixelis_agent.models.vision import VisionCache
@@ -29,7 +30,7 @@ class Recipe:
 
     model: str
     lora: Lora
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     accelerated: bool = False
 
 

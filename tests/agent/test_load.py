@@ -71,8 +71,6 @@ def test_only_the_language_model_gets_adapters(saved: Path) -> None:
 def test_wrong_combinations(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not both"):
         load_model(saved, adapter=tmp_path, lora=Lora())
-    with pytest.raises(ValueError, match="four_bit"):
-        load_model(saved, four_bit=True)
     with pytest.raises(OSError, match="nowhere"):
         load_model(tmp_path / "nowhere")
 
