@@ -118,7 +118,7 @@ def audited(
 
 def gains(plays: Mapping[str, Rows]) -> Table:
     """How much more each arm scores than its start, as a share of the start's score."""
-    made = Table("Score over that of the start", ["play", "arm", "gain"])
+    made = Table("Gain, a share of the start's score", ["play", "arm", "gain"])
     for play, rows in plays.items():
         (start,) = rows["SFT"].values()
         for arm, own in rows.items():

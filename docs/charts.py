@@ -18,11 +18,16 @@ FIGURE = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
 def draw(out: Path) -> None:
     """Writes every chart whose result there is into the folder `out`."""
     out.mkdir(exist_ok=True)
-    for name, chart in {"voting": votes, "ttrl": adapting, "ccrft_ablation": divergence}.items():
-        file = RESULTS / f"{name}.json"
+    charts = {
+        "voting": ("voting", votes),
+        "ttrl": ("ttrl", adapting),
+        "ttrl_stream": ("ttrl", met),
+        "ccrft_ablation": ("ccrft_ablation", divergence),
+    }
+    for name, (result, chart) in charts.items():
+        file = RESULTS / f"{result}.json"
         if file.exists():
-            figure = chart(json.loads(file.read_text()))
-            figure.savefig(out / f"{name}.png")
+            chart(json.loads(file.read_text())).savefig(out / f"{name}.png")
 
 
 def votes(result: dict[str, Any]) -> Any:
@@ -64,6 +69,22 @@ def adapting(result: dict[str, Any]) -> Any:
     axes[1].tick_params(labelleft=False)
     axes[1].legend(fontsize=8)
     figure.set_figheight(max(3.6, 0.9 + 0.22 * len(rows)))
+    return figure
+
+
+def met(result: dict[str, Any]) -> Any:
+    """How the stream went: scores of what was met so far, all arms on the same queries."""
+    figure, axes = _figure(2)
+    streams = [shift["streams"] for shift in result["raw"].values()]
+    for own, (key, whose) in zip(
+        axes, {"score": "rollouts", "vote_score": "their vote"}.items(), strict=True
+    ):
+        for arm in streams[0]:
+            runs = [[row[key] for row in run] for shift in streams for run in shift[arm]]
+            steps = np.arange(1, len(runs[0]) + 1)
+            own.plot(steps, np.mean(np.cumsum(runs, 1) / steps, 0), marker=".", label=arm)
+        own.set(xlabel="updates", ylabel="mean score so far", title=whose)
+    axes[1].legend(fontsize=8)
     return figure
 
 
