@@ -29,6 +29,7 @@ from common import Table, save, with_interval
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.demo import trained_types
 from pixelis_agent.learning.training import one_thread
+from pixelis_agent.log import write_settings
 from pixelis_agent.models.load import TINY, load_model
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.ttrl.actor import Actor
@@ -93,7 +94,7 @@ def played(shift: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         seed=args.seed,
     )
     path = config.out / "votes.jsonl"
-    config.out.mkdir(parents=True, exist_ok=True)
+    write_settings(config, config.out, begun_by=path.name)
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     loaded = load_model(config.model)
     vision = VisionCache(loaded.model, loaded.processor)

@@ -85,7 +85,9 @@ def train(config: CCRFTConfig) -> dict[str, Any]:
     _check(config, accelerator)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
-        write_settings(config, out, free={"batch", "lockstep"})
+        means = {"batch", "lockstep", "micro_batch", "gradient_checkpointing"}
+        means |= {"ray", "ray_gpus", "cluster"}
+        write_settings(config, out, means | {"iterations", "evaluate_every"})
     torch.manual_seed(config.seed)
 
     # 1. The policy, its anchor, and who judges its steps.

@@ -15,30 +15,36 @@ METRICS = "metrics.jsonl"
 SETTINGS = "config.json"
 
 
-FREE = frozenset(
-    {"out", "epochs", "iterations", "updates", "checkpoint_every", "beside"}
-    | {"evaluate_every", "evaluate_episodes", "patience", "largest_loss"}
-    | {"micro_batch", "gradient_checkpointing", "workers", "ray", "ray_gpus", "cluster"}
-)
-"""Settings with which a run may go on that was begun with others: how long, and by what means."""
+FREE = frozenset({"out", "checkpoint_every", "workers"})
+"""Settings with which any run may go on that was begun with others."""
 
 
-def write_settings(config: Any, out: Path, free: Collection[str] = ()) -> None:
+def write_settings(
+    config: Any, out: Path, free: Collection[str] = (), *, begun_by: str = "checkpoint-*"
+) -> None:
     """Begins a run's folder with `config.json`, the fields of a dataclass, or goes on with it.
 
     Args:
         config: The settings.
         out: The folder.
         free: Settings that may have changed, beside those of `FREE`.
+        begun_by: A pattern of files by which one sees that something was made with the settings.
 
     Raises:
-        ValueError: The folder holds a checkpoint of a run with other settings.
+        ValueError: Something was made there with other settings, or by a version that did not have
+            all of them.
     """
     path = out / SETTINGS
-    if path.is_file() and any(out.glob("checkpoint-*")):
+    if path.is_file() and any(out.glob(begun_by)):
         now = _flat(json.loads(json.dumps(asdict(config), default=str)))
         begun = _flat(json.loads(path.read_text()))
-        for name in begun.keys() & now.keys() - FREE - set(free):
+        bound = now.keys() - FREE - set(free)
+        if new := sorted(bound - begun.keys()):
+            raise ValueError(
+                f"the run in {out} was begun by another version, which had no {', '.join(new)}: "
+                "begin another run in another folder"
+            )
+        for name in sorted(bound):
             if begun[name] != now[name]:
                 raise ValueError(
                     f"the run in {out} was begun with {name} {begun[name]}, not {now[name]}: go on "
@@ -103,7 +109,9 @@ class Log:
         if not on:
             return
         path = folder / METRICS
-        self._rows = Rows(path, [row for row in read_metrics(path) if row["step"] <= step])
+        # Who begins anew writes what comes before the first step anew, too.
+        kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
+        self._rows = Rows(path, kept)
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._bar = Progress(
             TextColumn("{task.description}"),

@@ -152,7 +152,8 @@ def train(config: SFTConfig) -> dict[str, Any]:
     accelerator = launched(config.mixed_precision, some_idle)
     is_main, out = accelerator.is_main_process, Path(config.out)
     if is_main:
-        write_settings(config, out)
+        means = {"micro_batch", "gradient_checkpointing"}
+        write_settings(config, out, means | {"epochs", "evaluate_every", "patience"})
     torch.manual_seed(config.seed)
 
     # 1. The model, its heads, and the data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -69,6 +70,7 @@ def sample_groups(
 
     kept: list[Lived] = []
     scores: list[float] = []
+    unreadable: dict[int, str] = {}
     for draw in range(config.redraws + 1):
         missing = config.tasks - len(kept) // config.group
         numbers = range(stream.task, stream.task + missing)
@@ -85,6 +87,7 @@ def sample_groups(
             batch=config.batch,
             seed=seed,
             lockstep=config.lockstep and not config.ray,
+            unreadable=None if config.strict else unreadable,
         ):
             task, repeat = divmod(finished.position, config.group)
             played.append(_lived(finished, own[task], repeat, config.group, encoder))
@@ -98,7 +101,11 @@ def sample_groups(
         kept += [episode for episode in every if last or episode.group not in silent]
         if len(kept) == config.tasks * config.group:
             break
-    replaced = len(scores) // config.group - config.tasks
+    for index, why in unreadable.items():
+        warnings.warn(f"row {index} of {config.source} is left out: {why}", stacklevel=2)
+    if not kept:
+        raise ValueError(f"none of the media of {config.tasks} tasks can be read")
+    replaced = max(0, len(scores) // config.group - config.tasks)
     return kept, {"score": float(np.mean(scores)), "replaced_groups": float(replaced)}
 
 

@@ -117,6 +117,7 @@ class Memory:
         # To encode an image takes ten times as long as to see that it is known.
         new = {d: encoded(i) for d, i in pixels.items() if not self._knows(d)}
         with self._writing() as db:
+            self._passed(entry.place)
             number = db.execute(
                 "INSERT INTO queries"
                 " (created, place, task_id, task_type, question, media_digest, vector)"
@@ -311,14 +312,30 @@ class Memory:
 
     @property
     def next_place(self) -> int:
-        """The place in the stream after that of every entry; 0 of an empty memory."""
+        """The place in the stream after all that were met, forgotten ones too; 0 before any."""
+        met = self.record.execute("SELECT value FROM about WHERE name = 'next_place'").fetchone()
+        if met is not None:
+            return int(met[0])
         last = self.record.execute("SELECT max(place) FROM queries").fetchone()[0]
         return 0 if last is None else int(last) + 1
 
+    def pass_over(self, place: int) -> None:
+        """Says that the stream has come past a place of which there is nothing to remember."""
+        with self._writing():
+            self._passed(place)
+
     def forget_after(self, number: int) -> None:
         """Forgets entries newer than one: of a run that goes on from before they were met."""
-        gone = [n for (n,) in self.record.execute("SELECT id FROM queries WHERE id > ?", (number,))]
-        self._forget(gone)
+        gone = self.record.execute(
+            "SELECT id, place FROM queries WHERE id > ?", (number,)
+        ).fetchall()
+        self._forget([n for n, _ in gone], min((place for _, place in gone), default=None))
+
+    def _passed(self, place: int) -> None:
+        self._comes_to(max(self.next_place, place + 1))
+
+    def _comes_to(self, place: int) -> None:
+        self.record.execute("INSERT OR REPLACE INTO about VALUES ('next_place', ?)", (str(place),))
 
     def _knows(self, digest: str) -> bool:
         found = self.record.execute("SELECT 1 FROM images WHERE digest = ?", (digest,))
@@ -348,10 +365,12 @@ class Memory:
             raise
         self.record.execute("COMMIT")
 
-    def _forget(self, numbers: list[int]) -> None:
+    def _forget(self, numbers: list[int], next_place: int | None = None) -> None:
         if not numbers:
             return
         with self._writing() as db:
+            if next_place is not None:
+                self._comes_to(next_place)
             db.executemany("DELETE FROM queries WHERE id = ?", [(number,) for number in numbers])
             db.execute("DELETE FROM images WHERE digest NOT IN (SELECT image FROM query_images)")
         self.index.remove(numbers)

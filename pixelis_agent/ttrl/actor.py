@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,20 @@ class Actor:
         self.memory.close()
 
     def meet(self, first: int) -> tuple[list[Judged], list[int]]:
-        """The next queries of the stream from a place on, and the entries they became."""
+        """The next queries of the stream from a place on, and the entries they became.
+
+        As many as there are to the next multiple of `config.queries`: who was killed within them
+        goes on with the rest. Of media that cannot be read, where they may be left out
+        (`config.strict`), nothing is remembered.
+        """
         self._vision.clear()
         self._player.model.eval()
         config, memory = self._config, self.memory
         judged, entries = [], []
         for place, group in enumerate(self._groups(first), start=first):
+            if not group:
+                memory.pass_over(place)
+                continue
             # One after another: a query that comes twice is known the second time.
             one = judge(group, memory, self._encoder, config)
             entries.append(memory.add(entry_of(one, place, config), one.vector))
@@ -71,11 +80,12 @@ class Actor:
     def _groups(self, first: int) -> list[list[Finished]]:
         """Rollouts on the next queries."""
         config, size = self._config, self._collector.size
-        places = range(first, first + config.queries)
+        places = range(first, first - first % config.queries + config.queries)
         indices = [
             training_index(STREAMED, config.seed, n) if size is None else n % size for n in places
         ]
         groups: list[list[Finished]] = [[] for _ in places]
+        unreadable: dict[int, str] = {}
         run = self._collector.run(
             self._player,
             [index for index in indices for _ in range(config.group)],
@@ -83,9 +93,12 @@ class Actor:
             seed=config.seed + 100_003 * first,
             traces=True,
             lockstep=True,
+            unreadable=None if config.strict else unreadable,
         )
         for finished in sorted(run, key=lambda finished: finished.position):
             groups[finished.position // config.group].append(finished)
+        for index, why in unreadable.items():
+            warnings.warn(f"row {index} of {config.source} is left out: {why}", stacklevel=3)
         return groups
 
 

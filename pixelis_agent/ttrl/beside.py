@@ -126,7 +126,9 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
         try:
             while (first := actor.memory.next_place) < config.updates * config.queries:
                 started = time.perf_counter()
-                updater.look()
+                if not updater.look() and updater.pid is not None:
+                    # It has ended by itself: nobody else forgets what there is no room for.
+                    actor.memory.prune(config.capacity)
                 if versions.newest > version:
                     version = versions.load(loaded.model)
                 judged, _ = actor.meet(first)

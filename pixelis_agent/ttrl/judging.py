@@ -223,6 +223,8 @@ def figures(judged: Sequence[Judged], config: TTRLConfig) -> dict[str, float]:
     known = {"score": float(np.mean(scores))} if scores else {}
     if votes:
         known["vote_score"] = float(np.mean(votes))
+    if not judged:  # none of their media could be read
+        return {}
     return {
         **known,
         "confidence": float(np.mean([one.outcome.confidence for one in judged])),

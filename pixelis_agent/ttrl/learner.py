@@ -52,6 +52,16 @@ class Decision:
     figures: dict[str, float] = field(default_factory=dict)
 
 
+def adapter_digest(model: Any) -> str:
+    """Hex SHA-256 of the weights of a model that are trained."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        if weight.requires_grad:
+            digest.update(name.encode())
+            digest.update(weight.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 class Learner:
     """A policy, its moving average, and how the one is moved while it is held near the other.
 
@@ -110,13 +120,8 @@ class Learner:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the trained weights."""
-        digest = hashlib.sha256()
-        for name, weight in sorted(self._policy.named_parameters()):
-            if weight.requires_grad:
-                digest.update(name.encode())
-                digest.update(weight.detach().float().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        """The adapter's, as of `adapter_digest`."""
+        return adapter_digest(self.model)
 
     def last_good(self) -> LastGood:
         """What the policy is now, to go back to."""

@@ -54,7 +54,8 @@ def replay_ledger(config: TTRLConfig) -> dict[str, Any]:
                         f"says {row[name]}"
                     )
     updates = sum(row["decision"] != STOP for row in rows)
-    return {"updates": updates, "adapter": rows[-1]["adapter"]}
+    stopped = updates < len(rows)  # with an adapter that an update had made before
+    return {"updates": updates, "adapter": rows[-1]["adapter"] if stopped else learner.digest}
 
 
 def _check_stop(stop: dict[str, Any], before: Sequence[dict[str, Any]], start: str) -> None:

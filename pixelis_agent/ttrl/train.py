@@ -42,7 +42,9 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     one_thread()
     _check(config)
     out = Path(config.out)
-    write_settings(config, out, free={"batch", "capacity"})
+    # With other micro-batches sums differ, and the ledger could not be made again.
+    free = {"updates", "batch", "capacity", "largest_loss"}
+    write_settings(config, out, free, begun_by="memory/*.sqlite")
     if config.beside:
         return serve(config)
     updater = Updater(config)

@@ -71,7 +71,7 @@ class Updater:
         met = {LEAKS: self._leaks(entries)} if self._judges else {}
         made = learn_from(self.learner, entries, self.progress.step)
         self.progress.step += 1
-        self.progress.remembered = numbers[-1]
+        self.progress.remembered = max(numbers, default=self.progress.remembered)
         self._ledger.write(
             {
                 "update": self.progress.step,

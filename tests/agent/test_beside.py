@@ -20,6 +20,7 @@ from pixelis_agent.memory import Memory, verify
 from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.ttrl import beside
 from pixelis_agent.ttrl.beside import PATIENCE, Supervised
+from pixelis_agent.ttrl.learner import adapter_digest
 from pixelis_agent.ttrl.ledger import config_of, read_ledger
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.train import train
@@ -124,6 +125,7 @@ def test_answers_never_stop_and_what_was_learned_can_be_made_again(
     places = [query["place"] for row in rows for query in row["queries"]]
     assert places == list(range(6 * config.queries))  # each learned from once, in order
     assert replay_ledger(config) == {"updates": 6, "adapter": result["adapter"]}
+    assert adapter_digest(load_model(tmp_path).model) == result["adapter"]
 
 
 @pytest.mark.slow
@@ -152,4 +154,5 @@ def test_killed_with_its_updater_a_server_goes_on(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     rows = read_ledger(tmp_path / "ledger.jsonl")
     assert sorted(q["place"] for row in rows for q in row["queries"]) == list(range(12))
-    assert replay_ledger(config)["adapter"] == rows[-1]["adapter"]
+    served = adapter_digest(load_model(tmp_path).model)
+    assert replay_ledger(config)["adapter"] == rows[-1]["adapter"] == served

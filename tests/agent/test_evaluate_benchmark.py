@@ -15,10 +15,12 @@ from pixelis_agent.cli import main
 from pixelis_agent.config import CCRFTConfig, EvalConfig, TTRLConfig
 from pixelis_agent.evaluate import evaluate, run
 from pixelis_agent.memory import Memory
-from pixelis_agent.models.load import TINY
+from pixelis_agent.models.load import TINY, load_model
+from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.policies.scripted import RandomPolicy, ScriptedPolicy
 from pixelis_agent.task_settings import env_arguments
 from pixelis_agent.ttrl import train as ttrl
+from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.ledger import config_of
 from tests.env import benchmark_samples as samples
 
@@ -155,6 +157,32 @@ def test_a_condition_that_is_none_is_named() -> None:
     assert env_arguments(EvalConfig("random")) == {}
 
 
+def test_media_that_cannot_be_read_are_left_out_where_they_may(tmp_path: Path) -> None:
+    samples.write_jpeg(tmp_path / "a.jpg", samples.room(3)[0][0])
+    samples.write_jpeg(tmp_path / "b.jpg", samples.room(4)[0][0])
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:200])
+    rows = [
+        {"media": f"{name}.jpg", "question": "Which?", "options": ["x", "y"], "answer": "A"}
+        for name in "abbb"
+    ]
+    samples.write_jsonl(tmp_path / "own.jsonl", rows)
+    own = {"source": str(tmp_path / "own.jsonl"), "max_steps": 2, "max_tokens": 32, "workers": 0}
+    lenient = {**own, "strict": False}
+    streamed = TTRLConfig(TINY, tmp_path / "streamed", updates=2, queries=2, group=2, **lenient)
+    with pytest.warns(UserWarning, match=r"row [123] of .*own\.jsonl is left out: .*b\.jpg"):
+        assert ttrl.train(streamed)["updates"] == 2
+    with Memory(tmp_path / "streamed" / "memory") as memory:
+        assert [memory.get(number).place for number in memory.after(0, 9)] == [0]
+        assert memory.next_place == 4
+    rewarded = CCRFTConfig(
+        TINY, tmp_path / "rewarded", iterations=1, tasks=2, group=2, redraws=0, **lenient
+    )
+    with pytest.warns(UserWarning, match="row 1 of"):
+        assert ccrft.train(rewarded)["iterations"] == 1
+    with pytest.raises(RuntimeError, match=r"b\.jpg"):
+        ttrl.train(replace(streamed, out=tmp_path / "strict", strict=True))
+
+
 def test_both_phases_of_rewards_learn_on_a_users_own_questions(tmp_path: Path) -> None:
     samples.write_jpeg(tmp_path / "a.jpg", samples.room(3)[0][0])
     rows = [
@@ -176,6 +204,11 @@ def test_both_phases_of_rewards_learn_on_a_users_own_questions(tmp_path: Path) -
         f"Which is {k}?" for k in (0, 1, 2, 0)
     ]
     assert config_of(streamed.out) == streamed
+    # Who was killed within an update's queries goes on with the rest of them.
+    loaded = load_model(TINY)
+    vision = VisionCache(loaded.model, loaded.processor)
+    with Actor(loaded.model, loaded.processor, vision, streamed) as actor:
+        assert [len(actor.meet(first)[1]) for first in (5, 6)] == [1, 2]
     with pytest.raises(ValueError, match="evaluate_episodes 0 with another source than rooms"):
         ccrft.train(replace(rewarded, evaluate_episodes=2))
     with pytest.raises(ValueError, match="evaluate_every 0 with another source than rooms"):

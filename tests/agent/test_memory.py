@@ -274,6 +274,26 @@ def test_what_nobody_has_learned_from_yet_stays(tmp_path: Path, traces: list[Tra
         assert memory.after(0, 9) == numbers[4:]
 
 
+def test_a_stream_never_comes_back_to_what_was_forgotten(
+    tmp_path: Path, traces: list[Trace]
+) -> None:
+    with Memory(tmp_path, "e", SIZE) as memory:
+        assert memory.next_place == 0
+        for k in range(4):
+            entry = replace(entry_of(k, traces, 0.9 - 0.1 * k), place=k, learned=k < 2)
+            newest = memory.add(entry, vector_of(k))
+        assert memory.prune(2, last=newest) == [3, 4]  # the newest: nobody learns from them
+        assert memory.next_place == 4
+        memory.pass_over(4)
+    with Memory(tmp_path) as memory:
+        assert memory.next_place == 5
+        # A run that goes on from before they were met meets them again.
+        memory.forget_after(1)
+        assert memory.next_place == 1
+        memory.record.execute("DELETE FROM about WHERE name = 'next_place'")  # as older ones are
+        assert memory.next_place == 1
+
+
 def test_a_vote_that_was_not_learned_from_counts_for_nothing(
     tmp_path: Path, traces: list[Trace]
 ) -> None:

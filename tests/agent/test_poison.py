@@ -101,8 +101,12 @@ def test_the_same_query_is_learned_from_once(tmp_path: Path) -> None:
         assert len(memory) == 4
 
 
-def test_what_is_wrong_is_named() -> None:
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no poison is called 'arsenic'"):
         Poisoned(SmallSource(), "arsenic", 0.1)
     with pytest.raises(ValueError, match=r"in 0\.\.1, not 2"):
         Poisoned(SmallSource(), "corrupt", 2)
+    for other in ({"source": "vsi-bench"}, {"env": "Pixelis-Text-v0"}):
+        config = replace(SMALL, out=tmp_path, poison="corrupt", **other)
+        with pytest.raises(ValueError, match="poison is for the rooms of Pixelis-v0, not for"):
+            ttrl.train(config)

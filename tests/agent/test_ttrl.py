@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from pixelis_agent.behaviour import Behaviour
 from pixelis_agent.cli import main
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.learning.corridor import Corridor
+from pixelis_agent.learning.training import LastGood
 from pixelis_agent.log import read_metrics
 from pixelis_agent.memory import Entry, Memory, verify
 from pixelis_agent.models.anchor import load_with_ema
@@ -238,6 +240,16 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
         ttrl.train(replace(again, learning_rate=0.1))
     with pytest.raises(ValueError, match=r"was begun with corridor\.high 0\.2, not 0\.3"):
         ttrl.train(replace(again, corridor=Corridor(high=0.3)))
+    # What was remembered already binds; so do settings that an older version did not have.
+    for checkpoint in again.out.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    with pytest.raises(ValueError, match="was begun with micro_batch 4, not 2"):
+        ttrl.train(replace(again, micro_batch=2))
+    settings = json.loads((again.out / "config.json").read_text())
+    del settings["by_certainty"]
+    (again.out / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="by another version, which had no by_certainty"):
+        ttrl.train(again)
 
 
 @pytest.mark.slow
@@ -375,6 +387,16 @@ def test_an_average_follows_its_policy(tmp_path: Path) -> None:
     average.step()
     for name, weight in average.state_dict().items():
         torch.testing.assert_close(weight, held[name] + 0.25)
+    # In a roll-back it goes back with the policy.
+    good = LastGood(loaded.model, torch.optim.AdamW(own.values()), average)
+    followed = {name: weight.clone() for name, weight in average.state_dict().items()}
+    with torch.no_grad():
+        for weight in own.values():
+            weight.add_(1.0)
+    average.step()
+    good.restore()
+    for name, weight in average.state_dict().items():
+        assert torch.equal(weight, followed[name])
     tokens = torch.arange(20)[None]
     with torch.no_grad():
         alone = loaded.model(input_ids=tokens).logits
@@ -394,6 +416,7 @@ def test_an_average_follows_its_policy(tmp_path: Path) -> None:
         {"temperature": 0},
         {"decay": 1},
         {"least_margin": 2},
+        {"capacity": 1},
         {"teacher_temperature": 0},
         {"align": 2},
     ],

@@ -196,6 +196,16 @@ def test_a_teacher_is_followed_over_the_whole_vocabulary(
             assert float((found[name] + gradient).norm()) < 1e-4 * longest, name
 
 
+def test_a_step_without_a_finite_gradient_is_left_out(
+    tiny: Any, processor: Processor, rollouts: list[Rollout]
+) -> None:
+    gains = torch.full((len(rollouts), 2), float("inf"))
+    with pytest.warns(UserWarning, match=r"a gradient's norm is (nan|inf): this step is left out"):
+        steps, _ = moved(tiny, processor, rollouts, SHARES[3], SHARED, Gradient(gains, SHARED))
+    assert steps
+    assert not any(step.any() for step in steps.values())
+
+
 @pytest.mark.parametrize("name", ["gradient", "teacher"])
 def test_an_aim_for_nothing_leaves_the_reference_to_pull(
     tiny: Any, processor: Processor, rollouts: list[Rollout], name: str
