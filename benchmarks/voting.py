@@ -8,6 +8,7 @@ may be withheld by their margin.
 - score: of the winning answers, all queries answered.
 - error at 25, 50, 75, 100 %: among the surest of that share.
 - AURC: the area under the risk-coverage curve; lower is better.
+- AURC less the majority's: than that of the majority of answers, on the same queries.
 - Err@Sel: the error where as many are answered as the hard majority answers, the surest first.
 
 Intervals are the 95 % bootstrap over queries. What was played is kept in `--runs`, so that a
@@ -46,10 +47,11 @@ from pixelis_env.metrics.interval import RESAMPLES
 from pixelis_env.metrics.selective import risk_coverage
 
 HARD = "hard majority"
+MAJORITY = "majority of answers"
 WHOLE = "trajectories, with neighbours"
 METHODS: dict[str, Callable[[Sequence[Ballot]], Vote]] = {
     HARD: hard_majority,
-    "majority of answers": answer_majority,
+    MAJORITY: answer_majority,
     "self-consistency": self_consistency,
     "trajectories without behaviour": lambda ballots: vote(ballots, by_behaviour=False),
     "trajectories without fidelity": lambda ballots: vote(ballots, by_fidelity=False),
@@ -76,7 +78,7 @@ def main() -> int:
     every = [row for rows in raw.values() for row in rows]
     tables = [table(f"Votes, {shift}", rows) for shift, rows in raw.items()]
     tables.append(table("Votes, all", every))
-    save("voting", [args.seed], tables, raw)
+    save("voting", [args.seed], tables, {shift: figures(rows) for shift, rows in raw.items()})
     return 0
 
 
@@ -125,20 +127,21 @@ def row_of(one: Judged) -> dict[str, Any]:
 
 def table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     """A line each way to vote."""
-    columns = ["vote", "score", *(f"error at {share:.0%}" for share in SHARES), "AURC", "Err@Sel"]
-    made = Table(f"{title} ({len(rows)} queries)", [*columns, "Err@Sel less the hard majority's"])
+    columns = ["vote", "score", *(f"error at {share:.0%}" for share in SHARES), "AURC"]
+    columns += ["AURC less the majority's", "Err@Sel", "Err@Sel less the hard majority's"]
+    made = Table(f"{title} ({len(rows)} queries)", columns)
     made.rows.append(["one rollout", with_interval([row["rollouts"] for row in rows])])
     made.rows[0] += ["–"] * (len(made.columns) - 2)
     table_of = {name: np.array([row["votes"][name] for row in rows], float) for name in votes(rows)}
-    hard = table_of[HARD]
+    hard, plain = table_of[HARD], table_of[MAJORITY]
     draws = np.random.default_rng(0).integers(len(rows), size=(RESAMPLES, len(rows)))
     for name, own in table_of.items():
         curve = risk_coverage(own[:, 1], own[:, 0])
         errors = [f"{curve.at(share):.3f}" for share in SHARES]
+        areas = [area(own[draw]) - area(plain[draw]) for draw in draws]
         more = [
             selected(own[draw], hard[draw]) - selected(hard[draw], hard[draw]) for draw in draws
         ]
-        low, high = np.percentile(more, [2.5, 97.5])
         here = selected(own, hard)
         made.rows.append(
             [
@@ -146,8 +149,9 @@ def table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
                 with_interval(own[:, 0].tolist()),
                 *errors,
                 f"{curve.area:.3f}",
+                signed(curve.area - area(plain), areas),
                 f"{here:.3f}",
-                f"{here - selected(hard, hard):+.3f} [{low:+.3f}, {high:+.3f}]",
+                signed(here - selected(hard, hard), more),
             ]
         )
     return made
@@ -156,6 +160,29 @@ def table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
 def votes(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The ways to vote, in order."""
     return list(rows[0]["votes"])
+
+
+def area(own: np.ndarray) -> float:
+    """The area under the risk-coverage curve of a vote, (queries, 3) as of `selected`."""
+    return risk_coverage(own[:, 1], own[:, 0]).area
+
+
+def signed(found: float, drawn: Sequence[float]) -> str:
+    """A difference with its interval, by what it was in other draws of the queries."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{found:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What was played, in columns: a number a query."""
+    columns = ("score", "margin")
+    return {"one rollout": [round(row["rollouts"], 4) for row in rows]} | {
+        name: {
+            column: [round(row["votes"][name][k], 4) for row in rows]
+            for k, column in enumerate(columns)
+        }
+        for name in votes(rows)
+    }
 
 
 def selected(own: np.ndarray, hard: np.ndarray) -> float:
