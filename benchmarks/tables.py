@@ -36,12 +36,24 @@ BRIEF = (
         1,
     ),
     ("– one rollout of the same", "voting", "one rollout", 1),
+    (
+        "– error among the surest half of its answers",
+        "voting",
+        "trajectories, with neighbours",
+        3,
+    ),
     ("CC-RFT of `pixelis-tiny`: relative gain, greedy", "ccrft_ablation", "level 1|full", 2),
     ("– sampled, as it was trained", "ccrft_ablation", "level 1, sampled|full", 2),
     ("adapting to other looks without labels: relative gain, greedy", "ttrl", "whole|greedy", 3),
     ("– sampled, as it adapts", "ttrl", "whole|sampled", 3),
     ("– the same by TTRL's majority of answers", "ttrl", "majority of answers (TTRL)|sampled", 3),
     ("– change of the score without the shift, greedy", "ttrl", "whole|greedy", 4),
+    (
+        "adapting, its processes killed 200 times: answers lost",
+        "kills",
+        "the one that answers, or both",
+        2,
+    ),
 )
 """What the README shows: in words, the result, how its row begins, and which cell."""
 
