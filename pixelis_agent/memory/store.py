@@ -8,24 +8,15 @@ used again. Several processes may read while one writes.
 
 from __future__ import annotations
 
-import io
-import sqlite3
-import time
-import zlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from pixelis_agent.cota.media import encoded, image_digest
-from pixelis_agent.images import read_picture
-from pixelis_agent.memory.entries import Entry, Neighbour, Voted
+from pixelis_agent.memory import rows
+from pixelis_agent.memory.entries import Entry, Neighbour
 from pixelis_agent.memory.index import EXACT, MemoryIndex, Vectors
 from pixelis_agent.memory.schema import FLOATS, InvalidMemory, open_record
-from pixelis_agent.memory.tokens import pack_rollout, unpack_rollout
 from pixelis_env.trace import Trace
 
 HALF_LIFE = 10_000
@@ -107,75 +98,7 @@ class Memory:
         vector = np.asarray(vector, FLOATS)
         if vector.shape != (self._size,) or not np.isfinite(vector).all():
             raise ValueError(f"a vector here is {self._size} finite numbers, not {vector.shape}")
-        shown = {-1: entry.images} | {
-            place: tuple(map(read_picture, one.rollout.images))
-            for place, one in enumerate(entry.rollouts)
-            if one.rollout is not None
-        }
-        digests = {k: [image_digest(image) for image in images] for k, images in shown.items()}
-        pixels = {d: i for k in shown for d, i in zip(digests[k], shown[k], strict=True)}
-        # To encode an image takes ten times as long as to see that it is known.
-        new = {d: encoded(i) for d, i in pixels.items() if not self._knows(d)}
-        with self._writing() as db:
-            self._passed(entry.place)
-            number = db.execute(
-                "INSERT INTO queries"
-                " (created, place, task_id, task_type, question, media_digest, vector)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    time.time(),
-                    entry.place,
-                    entry.task_id,
-                    entry.task_type,
-                    entry.question,
-                    entry.media_digest,
-                    vector.tobytes(),
-                ),
-            ).lastrowid
-            assert number is not None
-            # By now another process may have forgotten what was known, or have added it.
-            known = {d for d in pixels if d in new or self._knows(d)}
-            new |= {d: encoded(pixels[d]) for d in pixels.keys() - known}
-            db.executemany("INSERT OR IGNORE INTO images VALUES (?, ?)", new.items())
-            db.executemany(
-                "INSERT INTO query_images VALUES (?, ?, ?, ?)",
-                [
-                    (number, k, place, d)
-                    for k, own in digests.items()
-                    for place, d in enumerate(own)
-                ],
-            )
-            db.executemany(
-                "INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        number,
-                        place,
-                        zlib.compress(one.trace.to_json()),
-                        None if one.rollout is None else pack_rollout(one.rollout),
-                        np.array(one.gains, FLOATS).tobytes(),
-                        one.fidelity,
-                        one.weight,
-                    )
-                    for place, one in enumerate(entry.rollouts)
-                ],
-            )
-            chosen = None if entry.exemplar is None else entry.rollouts[entry.exemplar].trace
-            ops = [step.action.op for step in chosen.steps if step.valid] if chosen else []
-            db.execute(
-                "INSERT INTO votes (query, answer, confidence, margin, exemplar, ops, neighbours,"
-                " learned) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    number,
-                    entry.answer,
-                    entry.confidence,
-                    entry.margin,
-                    entry.exemplar,
-                    " ".join(ops),
-                    " ".join(map(str, entry.neighbours)),
-                    entry.learned,
-                ),
-            )
+        number = rows.insert(self.record, entry, vector)
         self.index.add([number], vector[None])
         self._unsaved += 1
         if self._unsaved >= SAVED_EVERY:
@@ -188,50 +111,11 @@ class Memory:
         Raises:
             KeyError: There is none, or no longer.
         """
-        row = self.record.execute(
-            "SELECT task_id, task_type, question, media_digest, answer, confidence, margin,"
-            " exemplar, place, neighbours, learned FROM queries JOIN votes ON query = id"
-            " WHERE id = ?",
-            (number,),
-        ).fetchone()
-        if row is None:
-            raise KeyError(f"there is no entry {number}")
-        rollouts = self.record.execute(
-            "SELECT trace, tokens, fidelity, weight, gains FROM traces WHERE query = ?"
-            " ORDER BY place",
-            (number,),
-        ).fetchall()
-        return Entry(
-            task_id=row[0],
-            task_type=row[1],
-            question=row[2],
-            media_digest=row[3],
-            images=self._images(number, -1),
-            rollouts=tuple(
-                Voted(
-                    _trace(number, trace),
-                    fidelity,
-                    weight,
-                    tokens and unpack_rollout(tokens, self._images(number, place)),
-                    tuple(np.frombuffer(gains, FLOATS).tolist()),
-                )
-                for place, (trace, tokens, fidelity, weight, gains) in enumerate(rollouts)
-            ),
-            answer=row[4],
-            confidence=row[5],
-            margin=row[6],
-            exemplar=row[7],
-            place=row[8],
-            neighbours=tuple(map(int, row[9].split())),
-            learned=bool(row[10]),
-        )
+        return rows.read(self.record, number)
 
     def traces(self, number: int) -> list[Trace]:
         """The traces of an entry's rollouts, without their images; none where it is forgotten."""
-        rows = self.record.execute(
-            "SELECT trace FROM traces WHERE query = ? ORDER BY place", (number,)
-        )
-        return [_trace(number, packed) for (packed,) in rows]
+        return rows.read_traces(self.record, number)
 
     def nearest(self, vector: Vectors, k: int) -> list[tuple[int, float]]:
         """Ids and similarities of the `k` entries most like a vector, the nearest first."""
@@ -250,14 +134,14 @@ class Memory:
         """
         near = dict(pair for pair in self.nearest(vector, k) if pair[1] >= least)
         marks = ",".join("?" * len(near))
-        rows = self.record.execute(
+        told = self.record.execute(
             "SELECT id, media_digest, answer, confidence * learned, ops FROM queries JOIN votes"
             f" ON query = id WHERE id IN ({marks})",
             [*near],
         ).fetchall()
         found = [
             Neighbour(n, near[n], digest, answer, sure, tuple(ops.split()))
-            for n, digest, answer, sure, ops in rows
+            for n, digest, answer, sure, ops in told
         ]
         return sorted(found, key=lambda one: list(near).index(one.id))
 
@@ -282,12 +166,12 @@ class Memory:
             raise ValueError(f"keep must be 0 or more, not {keep}")
         if len(self) <= keep:
             return []
-        rows = self.record.execute(
+        held = self.record.execute(
             "SELECT id, confidence * learned, neighbours FROM queries JOIN votes ON query = id"
         ).fetchall()
-        uses = Counter(int(number) for _, _, near in rows for number in near.split())
-        newest = max(number for number, _, _ in rows)
-        worth = {n: sure * (1 + uses[n]) * 0.5 ** ((newest - n) / HALF_LIFE) for n, sure, _ in rows}
+        uses = Counter(int(number) for _, _, near in held for number in near.split())
+        newest = max(number for number, _, _ in held)
+        worth = {n: sure * (1 + uses[n]) * 0.5 ** ((newest - n) / HALF_LIFE) for n, sure, _ in held}
         safe = {n for n in worth if last is not None and n > last}
         order = sorted(worth.keys() - safe, key=lambda n: (-worth[n], -n))
         gone = order[max(0, keep - len(safe)) :]
@@ -296,10 +180,10 @@ class Memory:
 
     def after(self, number: int, most: int) -> list[int]:
         """The ids of the first `most` entries that are newer than one, the oldest first."""
-        rows = self.record.execute(
+        newer = self.record.execute(
             "SELECT id FROM queries WHERE id > ? ORDER BY id LIMIT ?", (number, most)
         )
-        return [n for (n,) in rows]
+        return [n for (n,) in newer]
 
     def times_learned(self, question: str, media_digest: str) -> int:
         """How many entries of this question about this medium were learned from."""
@@ -313,16 +197,12 @@ class Memory:
     @property
     def next_place(self) -> int:
         """The place in the stream after all that were met, forgotten ones too; 0 before any."""
-        met = self.record.execute("SELECT value FROM about WHERE name = 'next_place'").fetchone()
-        if met is not None:
-            return int(met[0])
-        last = self.record.execute("SELECT max(place) FROM queries").fetchone()[0]
-        return 0 if last is None else int(last) + 1
+        return rows.next_place(self.record)
 
     def pass_over(self, place: int) -> None:
         """Says that the stream has come past a place of which there is nothing to remember."""
-        with self._writing():
-            self._passed(place)
+        with rows.writing(self.record):
+            rows.come_to(self.record, max(self.next_place, place + 1))
 
     def forget_after(self, number: int) -> None:
         """Forgets entries newer than one: of a run that goes on from before they were met."""
@@ -331,49 +211,14 @@ class Memory:
         ).fetchall()
         self._forget([n for n, _ in gone], min((place for _, place in gone), default=None))
 
-    def _passed(self, place: int) -> None:
-        self._comes_to(max(self.next_place, place + 1))
-
-    def _comes_to(self, place: int) -> None:
-        self.record.execute("INSERT OR REPLACE INTO about VALUES ('next_place', ?)", (str(place),))
-
-    def _knows(self, digest: str) -> bool:
-        found = self.record.execute("SELECT 1 FROM images WHERE digest = ?", (digest,))
-        return found.fetchone() is not None
-
-    def _images(self, number: int, rollout: int) -> tuple[Image.Image, ...]:
-        """The images of an entry's rollout, or (-1) those that it began with."""
-        rows = self.record.execute(
-            "SELECT webp FROM query_images JOIN images ON image = digest"
-            " WHERE query = ? AND rollout = ? ORDER BY place",
-            (number, rollout),
-        )
-        return tuple(Image.open(io.BytesIO(webp)).convert("RGB") for (webp,) in rows)
-
     @property
     def _saved(self) -> Path:
         return self.folder / "memory.index"
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it or nothing, on the disk at its end."""
-        self.record.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.record
-        except BaseException:
-            self.record.execute("ROLLBACK")
-            raise
-        self.record.execute("COMMIT")
-
     def _forget(self, numbers: list[int], next_place: int | None = None) -> None:
-        if not numbers:
-            return
-        with self._writing() as db:
-            if next_place is not None:
-                self._comes_to(next_place)
-            db.executemany("DELETE FROM queries WHERE id = ?", [(number,) for number in numbers])
-            db.execute("DELETE FROM images WHERE digest NOT IN (SELECT image FROM query_images)")
-        self.index.remove(numbers)
+        if numbers:
+            rows.delete(self.record, numbers, next_place)
+            self.index.remove(numbers)
 
     def _check(self, about: dict[str, str]) -> dict[str, str]:
         """Compares what the memory is of with what it is opened as; a new one is of that."""
@@ -384,7 +229,7 @@ class Memory:
                     f"the memory in {self.folder} was never begun: open it with an encoder's name "
                     "and the size of its vectors"
                 )
-            with self._writing() as db:
+            with rows.writing(self.record) as db:
                 db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
             known = dict(self.record.execute("SELECT name, value FROM about"))
         for name, value in about.items():
@@ -407,18 +252,14 @@ class Memory:
         for start in range(0, len(missing), 500):
             part = missing[start : start + 500]
             marks = ",".join("?" * len(part))
-            rows = self.record.execute(
+            read = self.record.execute(
                 f"SELECT id, vector FROM queries WHERE id IN ({marks}) ORDER BY id", part
             ).fetchall()
-            vectors = [np.frombuffer(vector, FLOATS) for _, vector in rows]
-            self.index.add([number for number, _ in rows], np.stack(vectors))
+            vectors = [np.frombuffer(vector, FLOATS) for _, vector in read]
+            self.index.add([number for number, _ in read], np.stack(vectors))
         self._writes_seen = writes
 
     def _save_index(self) -> None:
         if self.index.is_graph:
             self.index.save(self._saved)
         self._unsaved = 0
-
-
-def _trace(number: int, packed: bytes) -> Trace:
-    return Trace.parse(zlib.decompress(packed), f"a trace of entry {number}")
