@@ -6,53 +6,43 @@ Tasks of rooms have indices of their own for either, but that says nothing of wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import cached_property
-from typing import Any, cast
+from typing import Any
+
+import numpy as np
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.memory import Entry
-from pixelis_agent.splits import VALIDATION
-from pixelis_agent.task_settings import env_arguments
-from pixelis_env.env import PixelisEnv
 from pixelis_env.leakage import Fingerprint, leaks
-from pixelis_env.making import make_env
 
 LEAKS = "leaks"
 """Of a row of the ledger: the queries that are, or look like, tasks of the exams."""
 
 
-class Judges:
-    """The tasks of a run's exams, by what they show.
+def leaks_among(met: Iterable[Entry], judges: Sequence[Fingerprint]) -> list[str]:
+    """Which queries that were met show what a task of the exams shows, and how alike it is.
 
     Args:
-        config: Of the run.
+        met: The queries.
+        judges: The fingerprints of the exams' tasks.
+
+    Raises:
+        MissingExtra: imagehash is not installed.
     """
+    shown = [Fingerprint.of(one.task_id, one.media_digest, one.images) for one in met]
+    return [str(leak) for leak in leaks(shown, judges)]
 
-    def __init__(self, config: TTRLConfig) -> None:
-        self._config = config
 
-    def among(self, met: Iterable[Entry]) -> list[str]:
-        """Which queries that were met show what a task of the exams shows, and how alike it is.
+def packed(one: Fingerprint) -> dict[str, Any]:
+    """A fingerprint for a line of JSON."""
+    bits = [np.packbits(frame).tobytes().hex() for frame in one.bits]
+    return {"task_id": one.task_id, "media_digest": one.media_digest, "bits": bits}
 
-        Raises:
-            MissingExtra: imagehash is not installed.
-        """
-        shown = [Fingerprint.of(one.task_id, one.media_digest, one.images) for one in met]
-        return [str(leak) for leak in leaks(shown, self._known)]
 
-    @cached_property
-    def _known(self) -> list[Fingerprint]:
-        """With the shift and without, as they are played."""
-        known = []
-        for shift in dict.fromkeys((self._config.shift, "none")):
-            env = make_env(self._config.env, env_arguments(replace(self._config, shift=shift)))
-            for index in VALIDATION[: self._config.evaluate_episodes]:
-                seen, _ = env.reset(options={"index": index})
-                task = cast(PixelisEnv, env.unwrapped).task
-                known.append(Fingerprint.of(task.id, task.media.digest, seen["images"]))
-            env.close()
-        return known
+def unpacked(said: dict[str, Any]) -> Fingerprint:
+    """What `packed` was given."""
+    frames = [np.frombuffer(bytes.fromhex(frame), np.uint8) for frame in said["bits"]]
+    bits = np.array([np.unpackbits(frame) for frame in frames], bool).reshape(len(frames), 64)
+    return Fingerprint(said["task_id"], said["media_digest"], bits)
 
 
 def apart(config: TTRLConfig, ledger: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from pixelis_agent.collect import collector_for
 from pixelis_agent.config import TTRLConfig
-from pixelis_agent.evaluate import validate
 from pixelis_agent.files import replace_file
 from pixelis_agent.log import read_metrics
+from pixelis_agent.policies.vlm import VLMPolicy
+from pixelis_agent.splits import VALIDATION
 from pixelis_agent.task_settings import env_arguments
+from pixelis_agent.ttrl.apart import packed, unpacked
 from pixelis_agent.ttrl.learner import Learner
+from pixelis_env.leakage import Fingerprint
 
 EXAMS = "exams.jsonl"
 
@@ -30,7 +34,7 @@ class Exams:
 
     Each line holds the `step` after which it was taken, the mean scores `held_out` (with the shift)
     and `guard` (without; missing where the run has no shift), and `guard_scores`, those of each
-    task.
+    task; the first also the fingerprints of the tasks, `shown`.
 
     Args:
         config: Of the run.
@@ -59,6 +63,11 @@ class Exams:
         taken = [row for row in self._rows if row["step"] == step]
         return {name: row[key] for row in taken for name, key in names.items() if key in row}
 
+    @property
+    def tasks(self) -> list[Fingerprint]:
+        """What the tasks of the exams show, once the first was taken."""
+        return [unpacked(one) for one in self._rows[0]["shown"]] if self._rows else []
+
     def take(self, step: int) -> str:
         """Plays, and goes back to the last exam that was passed if this one is failed.
 
@@ -66,11 +75,15 @@ class Exams:
             Why it is failed; "" where it is passed.
         """
         shifted = self._config.shift != "none"
-        held_out = self._play(self._config.shift)
-        row = {"step": step, "held_out": float(np.mean(held_out))}
-        guard = self._play("none") if shifted else held_out
+        held_out, shown = self._play(self._config.shift)
+        row: dict[str, Any] = {"step": step, "held_out": float(np.mean(held_out))}
+        guard = held_out
         if shifted:
+            guard, plain = self._play("none")
             row["guard"] = float(np.mean(guard))
+            shown += plain
+        if not self._rows:
+            row["shown"] = [packed(one) for one in shown]
         self._rows.append(row | {"guard_scores": guard})
         text = "".join(json.dumps(row) + "\n" for row in self._rows)
         replace_file(self._path, text.encode())
@@ -96,19 +109,25 @@ class Exams:
         self._passed = state["passed"]
         self._good.load_state_dict(state["good"])
 
-    def _play(self, shift: str) -> list[float]:
-        config = self._config
-        report = validate(
-            self._learner.model,
-            self._learner.processor,
-            config.env,
-            env_arguments(replace(config, shift=shift)),
-            config.evaluate_episodes,
-            max_tokens=config.max_tokens,
-            workers=config.workers,
-            batch=config.batch,
-        )
-        return [row.score or 0.0 for row in report.rows]
+    def _play(self, shift: str) -> tuple[list[float], list[Fingerprint]]:
+        """Greedily: the scores, and what the tasks show."""
+        config, learner = self._config, self._learner
+        player = VLMPolicy(learner.model, learner.processor, max_new_tokens=config.max_tokens)
+        arguments = env_arguments(replace(config, shift=shift))
+        with collector_for(
+            config.env, arguments, workers=config.workers, batch=config.batch
+        ) as collector:
+            run = collector.run(
+                player, VALIDATION[: config.evaluate_episodes], batch=config.batch, lockstep=True
+            )
+            played = sorted(run, key=lambda one: one.position)
+        shown = [
+            Fingerprint.of(
+                one.task_id, one.asked.media_digest, one.episode.observations[0]["images"]
+            )
+            for one in played
+        ]
+        return [one.score or 0.0 for one in played], shown
 
 
 def loss_of(before: Sequence[float], now: Sequence[float]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from pixelis_agent.config import TTRLConfig
 from pixelis_agent.learning.training import Checkpoints
 from pixelis_agent.log import Rows
 from pixelis_agent.memory import Entry, Memory
-from pixelis_agent.ttrl.apart import LEAKS, Judges
+from pixelis_agent.ttrl.apart import LEAKS, leaks_among
 from pixelis_agent.ttrl.exams import Exams
 from pixelis_agent.ttrl.learner import Decision, Learner
 from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
@@ -52,7 +52,6 @@ class Updater:
         out = Path(config.out)
         self.learner, self.progress = Learner(config), Progress()
         self._exams = Exams(config, self.learner)
-        self._judges = Judges(config) if config.evaluate_every else None
         parts = {**self.learner.parts, "exams": self._exams}
         self._checkpoints = Checkpoints(out, parts)
         self._checkpoints.load(self.progress)
@@ -68,7 +67,7 @@ class Updater:
         if self.progress.step == 0 and self._exams.due(0):
             self._exams.take(0)
         entries = [memory.get(number) for number in numbers]
-        met = {LEAKS: self._leaks(entries)} if self._judges else {}
+        leaks = {LEAKS: self._leaks(entries)} if self._exams.tasks else {}
         made = learn_from(self.learner, entries, self.progress.step)
         self.progress.step += 1
         self.progress.remembered = max(numbers, default=self.progress.remembered)
@@ -81,7 +80,7 @@ class Updater:
                 "kl_after": made.kl_after,
                 "beta": made.beta,
                 "adapter": self.learner.digest,
-                **met,
+                **leaks,
             }
         )
         if self._exams.due(self.progress.step):
@@ -95,8 +94,7 @@ class Updater:
         return self._exams.scores(step)
 
     def _leaks(self, entries: Sequence[Entry]) -> list[str]:
-        assert self._judges is not None
-        found = self._judges.among(entries)
+        found = leaks_among(entries, self._exams.tasks)
         for leak in found:
             warnings.warn(f"what is learned from judges too: {leak} of the exams", stacklevel=4)
         return found

@@ -28,13 +28,14 @@ from pixelis_agent.splits import STREAMED, VALIDATION
 from pixelis_agent.task_settings import env_arguments
 from pixelis_agent.ttrl import train as ttrl
 from pixelis_agent.ttrl.actor import Actor
-from pixelis_agent.ttrl.apart import LEAKS, Judges, apart
+from pixelis_agent.ttrl.apart import LEAKS, apart, leaks_among, packed, unpacked
 from pixelis_agent.ttrl.exams import EXAMS, loss_of
 from pixelis_agent.ttrl.judging import Judged, gains, paid, trusted
 from pixelis_agent.ttrl.ledger import config_of
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
 from pixelis_agent.voting import Ballot, Vote
+from pixelis_env.leakage import Fingerprint
 from pixelis_env.making import make_env
 from tests.agent.test_rewards import steps_of
 
@@ -334,31 +335,23 @@ def test_it_stops_itself_where_it_forgets(
 
 def test_a_query_that_shows_what_judges_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """The same room, the same room in other light, and another room."""
-    config = replace(SMALL, shift="none", evaluate_every=1, evaluate_episodes=2)
+    shown = []
     room, other = VALIDATION[1], STREAMED[1]
-    met = []
     for shift, index in (("none", room), ("lighting", room), ("none", other)):
-        env = make_env(config.env, env_arguments(replace(config, shift=shift)))
+        env = make_env(SMALL.env, env_arguments(replace(SMALL, shift=shift)))
         seen, _ = env.reset(options={"index": index})
-        task = env.unwrapped.task  # type: ignore[attr-defined]
-        met.append(
-            Entry(
-                task.id,
-                task.type,
-                task.question,
-                task.media.digest,
-                tuple(seen["images"]),
-                (),
-                None,
-                0,
-                0,
-                None,
-            )
-        )
-    same, lit = Judges(config).among(met)
+        media = env.unwrapped.task.media  # type: ignore[attr-defined]
+        shown.append((media.digest, tuple(seen["images"])))
+    met = [Entry("room", "t", "?", digest, own, (), None, 0, 0, None) for digest, own in shown]
+    judge = Fingerprint.of("judge", *shown[0])
+    again = unpacked(json.loads(json.dumps(packed(judge))))
+    assert (again.task_id, again.media_digest) == (judge.task_id, judge.media_digest)
+    assert np.array_equal(again.bits, judge.bits)
+    same, lit = leaks_among(met, [again])
     assert "same content" in same
     assert "looks the same" in lit
     ledger = [{"queries": met, LEAKS: [same]}, {"queries": met, LEAKS: []}, {"queries": met}]
+    config = replace(SMALL, evaluate_every=1, evaluate_episodes=2)
     assert apart(config, ledger) == {"apart": {"queries": 6, "held_out": 2, "leaks": [same]}}
     assert same in capsys.readouterr().out
     assert apart(replace(config, evaluate_every=0), ledger) == {}
