@@ -128,6 +128,26 @@ def test_answers_never_stop_and_what_was_learned_can_be_made_again(
     assert adapter_digest(load_model(tmp_path).model) == result["adapter"]
 
 
+class Stopped(Supervised):
+    """One that learns no more, as after an exam that was failed."""
+
+    def __init__(self, command: list[str], versions: Versions, log: Path) -> None:
+        super().__init__([sys.executable, "-c", ""], versions, log)
+
+
+@pytest.mark.slow
+def test_who_answers_on_without_learning_keeps_no_more_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "Supervised", Stopped)
+    config = replace(SMALL, out=tmp_path, beside=True, updates=3, capacity=2)
+    assert train(config)["updates"] == 0
+    with Memory(tmp_path / "memory") as memory:
+        assert memory.next_place == 3 * config.queries
+        assert len(memory) == config.capacity + config.queries  # the last round's came after
+        assert verify(memory) == []
+
+
 @pytest.mark.slow
 def test_killed_with_its_updater_a_server_goes_on(tmp_path: Path) -> None:
     chance = random.Random(1)
