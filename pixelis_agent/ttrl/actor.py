@@ -103,16 +103,9 @@ class Actor:
 
 
 def _arguments(config: TTRLConfig) -> dict[str, Any]:
-    """The environment's keyword arguments.
-
-    Raises:
-        ValueError: Poison for another environment than that of all rooms.
-    """
+    """The environment's keyword arguments."""
     if config.poison == "none":
         return env_arguments(config, config.max_steps)
-    if config.env != "Pixelis-v0" or config.source != "rooms":
-        where = f"{config.source} of {config.env}"
-        raise ValueError(f"poison is for the rooms of Pixelis-v0, not for {where}")
     rooms = RoomsSource("all", config.level, config.shift, config.types or None)
     source = Poisoned(rooms, config.poison, config.poison_share, config.seed)
     others = TaskSettings(tools=config.tools)

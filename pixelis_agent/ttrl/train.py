@@ -93,6 +93,9 @@ def _check(config: TTRLConfig) -> None:
         "evaluate_every 0 with another source than rooms, all of which it meets": (
             config.source == "rooms" or config.evaluate_every == 0
         ),
+        "poison none elsewhere than in the rooms of Pixelis-v0": (
+            config.poison == "none" or (config.env, config.source) == ("Pixelis-v0", "rooms")
+        ),
         "evaluate_episodes >= 2": config.evaluate_episodes >= 2 or not config.evaluate_every,
     }
     for rule, holds in rules.items():

@@ -108,5 +108,5 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         Poisoned(SmallSource(), "corrupt", 2)
     for other in ({"source": "vsi-bench"}, {"env": "Pixelis-Text-v0"}):
         config = replace(SMALL, out=tmp_path, poison="corrupt", **other)
-        with pytest.raises(ValueError, match="poison is for the rooms of Pixelis-v0, not for"):
+        with pytest.raises(ValueError, match="needs poison none elsewhere than in the rooms"):
             ttrl.train(config)
