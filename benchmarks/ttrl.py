@@ -4,8 +4,9 @@
 with each of its parts left out, and with two methods of others, several seeds each, a seed with a
 stream and held-out rooms of its own; it plays those under the shift (did it help?) and unshifted
 ones (did it harm?) with every result and with the agent as it was, greedily and sampled as in
-adapting. With ``--sequence A B A`` it adapts to one shift after another instead, and plays all of
-them after each.
+adapting. With ``--poison KIND ...`` the whole method meets streams of which 30 % are bad instead, a
+kind an arm; with ``--sequence A B A`` it adapts to one shift after another, and plays all of them
+after each.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ ARMS = {
     "without certainty": ("--no-by-certainty",),
     "without abstention": ("--least-margin", "0"),
     "without the anchor": ("--no-anchor",),
-} | {f"30 % poisoned, {kind}": ("--poison", kind) for kind in KINDS}
+}
 MEASURES = {
     "score": "score",
     "solved": "solved",
@@ -65,6 +66,7 @@ def main() -> int:
     parser.add_argument("--types", nargs="+", default=trained_types())
     parser.add_argument("--shifts", nargs="+", default=["texture", "lighting", "clutter"])
     parser.add_argument("--sequence", nargs="+", help="shifts to adapt to one after another")
+    parser.add_argument("--poison", nargs="+", choices=KINDS, help="kinds of bad streams")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--runs", type=Path, default=Path("runs/ttrl"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -81,8 +83,12 @@ def main() -> int:
     study = Study(args.runs, args.model, train, args.seeds, args.jobs)
     if args.sequence:
         name, (tables, raw) = "ttrl_sequence", sequence(study, args)
+    elif args.poison:
+        bad = {f"30 % {kind}": ("--poison", kind) for kind in args.poison}
+        name, (tables, raw) = "ttrl_poisoned", shifts(study, args, {"frozen": None, **bad})
     else:
-        name, (tables, raw) = "ttrl", shifts(study, args)
+        arms = {name: ARMS[name] for name in args.arms}
+        name, (tables, raw) = "ttrl", shifts(study, args, arms)
     save(name, list(range(args.seeds)), tables, raw)
     return 0
 
@@ -94,9 +100,10 @@ def plays(args: argparse.Namespace, shift: str, seed: int) -> dict[str, Play]:
     return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0)}
 
 
-def shifts(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
+def shifts(
+    common: Study, args: argparse.Namespace, arms: Mapping[str, Sequence[str] | None]
+) -> tuple[list[Table], dict[str, Any]]:
     """Each arm adapted to each shift."""
-    arms = {name: ARMS[name] for name in args.arms}
     studies = {shift: common.on(args.runs / shift, ["--shift", shift]) for shift in args.shifts}
     cells = [(shift, a, s) for s in range(args.seeds) for a in arms for shift in studies]
 
