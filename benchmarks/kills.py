@@ -30,7 +30,7 @@ from pixelis_agent.log import METRICS, read_metrics
 from pixelis_agent.memory import InvalidMemory, Memory, verify
 from pixelis_agent.models.load import TINY, load_model
 from pixelis_agent.ttrl.learner import adapter_digest
-from pixelis_agent.ttrl.ledger import LEDGER, config_of, read_ledger
+from pixelis_agent.ttrl.ledger import config_of, read_ledger
 from pixelis_agent.ttrl.replay import replay_ledger
 
 LEARNER, SERVER, BOTH = "the one that learns", "the one that answers", "both"
@@ -139,7 +139,7 @@ def stream(run: Path, rounds: int, most: int, seed: int) -> dict[str, Any]:
     while True:
         while not life.over_within(60):
             pass
-        rows = read_ledger(run / LEDGER)
+        rows = read_ledger(run)
         places = [query["place"] for row in rows for query in row["queries"]]
         if len(places) >= QUERIES * rounds:
             break

@@ -27,7 +27,7 @@ from pixelis_agent.log import read_metrics
 from pixelis_agent.models.load import TINY
 from pixelis_agent.splits import STREAMED, evaluation_indices, training_index
 from pixelis_agent.ttrl.learner import ABSTAIN
-from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
+from pixelis_agent.ttrl.ledger import STOP, read_ledger
 from pixelis_agent.ttrl.poison import KINDS
 from pixelis_env.leakage import Fingerprint, leaks
 from pixelis_env.tasks.rooms import RoomsSource
@@ -267,7 +267,7 @@ def updates_held(run: Path) -> dict[str, float]:
 
     Of those that were made of something: where all queries were abstained from nothing was held.
     """
-    rows = [r for r in read_ledger(run / LEDGER) if r["decision"] not in (ABSTAIN, STOP)]
+    rows = [r for r in read_ledger(run) if r["decision"] not in (ABSTAIN, STOP)]
     if not rows:
         return {"median": 0.0, "held": 0.0}
     held = [r["decision"] != "keep" or 0.1 <= r["kl_before"] <= 0.2 for r in rows]

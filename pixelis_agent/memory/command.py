@@ -19,13 +19,14 @@ class MemoryConfig:
 
     Attributes:
         action: "stats" prints what it holds; "verify" checks that it holds together; "prune"
-            forgets all but the most valuable entries; "export" writes them as lines of JSON.
+            forgets all but the most valuable entries; "export" writes them as lines of JSON;
+            "ledger" prints what was decided, a line of JSON an update.
         folder: The memory's.
         keep: Entries that "prune" leaves.
         out: File that "export" writes.
     """
 
-    action: Positional[Literal["stats", "verify", "prune", "export"]]
+    action: Positional[Literal["stats", "verify", "prune", "export", "ledger"]]
     folder: Positional[Path]
     keep: int = 10_000
     out: Path = Path("memory.jsonl")
@@ -48,6 +49,10 @@ def run(config: MemoryConfig) -> dict[str, Any]:
             said = {"forgotten": len(memory.prune(config.keep)), "kept": len(memory)}
         elif config.action == "export":
             said = {"written": export(memory, config.out), "file": str(config.out)}
+        elif config.action == "ledger":
+            rows = memory.ledger.rows()
+            print("\n".join(map(json.dumps, rows)))
+            return {"updates": len(rows)}
         else:
             said = stats(memory)
     print(json.dumps(said, indent=1))

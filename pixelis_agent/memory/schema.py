@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-VERSION = 2
+RECORD = "memory.sqlite"
+"""The file of a memory's folder."""
+VERSION = 3
 FLOATS = np.dtype("<f4")
 """Of the vectors, on every machine."""
 
@@ -55,12 +57,21 @@ CREATE TABLE votes (
 );
 """
 
+_UPDATES = """
+CREATE TABLE updates (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    step INTEGER NOT NULL,
+    said TEXT NOT NULL
+);
+"""
+
 _MIGRATIONS = {
     # What was not learned from had been written without its exemplar.
     1: """
 ALTER TABLE votes ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
 UPDATE votes SET learned = exemplar IS NOT NULL;
-"""
+""",
+    2: _UPDATES,
 }
 """By version: what makes the next one of it."""
 
@@ -82,7 +93,11 @@ def open_record(path: Path) -> sqlite3.Connection:
         if _version(db, path) < VERSION:
             db.execute("BEGIN IMMEDIATE")
             version = _version(db, path)  # another process may have been quicker
-            steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[v] for v in range(version, VERSION)]
+            steps = (
+                [_SCHEMA, _UPDATES]
+                if version == 0
+                else [_MIGRATIONS[v] for v in range(version, VERSION)]
+            )
             for statement in filter(str.strip, "".join(steps).split(";")):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,4 +1,5 @@
-"""What an agent met before: queries, what they look like, how they were solved and voted on.
+"""What an agent met before: queries, what they look like, how they were solved and voted on, and
+what was learned from them.
 
 SQLite is the record. What `Memory.add` has returned from is on the disk, whatever happens to the
 process then; the index of `pixelis_agent.memory.index` is derived from the record and mended by it
@@ -16,7 +17,8 @@ import numpy as np
 from pixelis_agent.memory import rows
 from pixelis_agent.memory.entries import Entry, Neighbour
 from pixelis_agent.memory.index import EXACT, MemoryIndex, Vectors
-from pixelis_agent.memory.schema import FLOATS, InvalidMemory, open_record
+from pixelis_agent.memory.ledger import Ledger
+from pixelis_agent.memory.schema import FLOATS, RECORD, InvalidMemory, open_record
 from pixelis_env.trace import Trace
 
 HALF_LIFE = 10_000
@@ -39,6 +41,7 @@ class Memory:
         folder: Where it is.
         record: The database.
         index: What is derived from it.
+        ledger: What was decided, update by update; another table of the record.
 
     Raises:
         InvalidMemory: The folder holds the memory of another encoder, of a newer version, or none
@@ -54,13 +57,14 @@ class Memory:
         exact: int = EXACT,
     ) -> None:
         self.folder = Path(folder)
-        file = self.folder / "memory.sqlite"
+        file = self.folder / RECORD
         if (encoder is None or size is None) and not file.is_file():
             raise InvalidMemory(f"there is no memory in {self.folder}: {file.name} is missing")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = open_record(file)
         about = {"encoder": encoder, "size": None if size is None else str(size)}
         self._size = int(self._check({k: v for k, v in about.items() if v is not None})["size"])
+        self.ledger = Ledger(self.record)
         self.index = MemoryIndex(self._size, exact)
         self.index.load(self._saved)
         self._unsaved = 0

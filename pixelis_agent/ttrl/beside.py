@@ -29,7 +29,7 @@ from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.apart import apart
 from pixelis_agent.ttrl.home import align
 from pixelis_agent.ttrl.judging import figures
-from pixelis_agent.ttrl.ledger import LEDGER, STOP, config_of, read_ledger
+from pixelis_agent.ttrl.ledger import STOP, config_of, read_ledger
 from pixelis_agent.ttrl.updater import Updater
 from pixelis_agent.ttrl.versions import Versions
 
@@ -142,7 +142,7 @@ def serve(config: TTRLConfig) -> dict[str, Any]:
             deaths = updater.deaths
             updater.stop()
             log.close()
-    rows = read_ledger(out / LEDGER)
+    rows = read_ledger(out)
     learned = [row for row in rows if row["decision"] != STOP]
     if versions.newest >= 0:
         versions.load(loaded.model)
@@ -170,7 +170,7 @@ def learn(run: Path, server: int) -> None:
     with FileLock(run / "updater.lock"), Memory(run / "memory") as memory:
         updater, versions = Updater(config), Versions(run / "versions")
         progress = updater.progress
-        updater.tidy(memory)
+        updater.begin(memory)
         if progress.step > max(versions.newest, 0):  # it died before it could publish it
             versions.publish(updater.learner.model, progress.step)
         while os.getppid() == server and not progress.stopped:
@@ -185,7 +185,6 @@ def learn(run: Path, server: int) -> None:
             updater.update(entries, memory)
             versions.publish(updater.learner.model, progress.step)
         updater.save(memory)
-        updater.close()
 
 
 def _end(run: Path) -> Path:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.learning.corridor import Corridor
+from pixelis_agent.memory.ledger import Ledger
+from pixelis_agent.memory.schema import RECORD, open_record
 
-LEDGER = "ledger.jsonl"
 STOP = "stop"
 """The decision of the last row where a run has stopped itself; it names no queries."""
 
 
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """Its rows; a line that was not finished is left out."""
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+def read_ledger(run: str | Path) -> list[dict[str, Any]]:
+    """The rows of a run's ledger; none where nothing is remembered yet."""
+    file = Path(run) / "memory" / RECORD
+    if not file.is_file():
+        return []
+    with closing(open_record(file)) as record:
+        return Ledger(record).rows()
 
 
 def config_of(run: str | Path) -> TTRLConfig:

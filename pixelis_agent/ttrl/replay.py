@@ -9,7 +9,7 @@ from typing import Any
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.memory import Memory
 from pixelis_agent.ttrl.learner import Learner
-from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
+from pixelis_agent.ttrl.ledger import STOP, read_ledger
 from pixelis_agent.ttrl.updater import learn_from
 
 
@@ -26,9 +26,9 @@ def replay_ledger(config: TTRLConfig) -> dict[str, Any]:
         ValueError: There is no ledger, an update came out different, or the memory no longer holds
             what one was made of.
     """
-    rows = read_ledger(Path(config.out) / LEDGER)
+    rows = read_ledger(config.out)
     if not rows:
-        raise ValueError(f"there is no {LEDGER} in {config.out}")
+        raise ValueError(f"the run in {config.out} has made no update yet: its ledger is empty")
     learner = Learner(config)
     start = learner.digest
     with Memory(Path(config.out) / "memory") as memory:

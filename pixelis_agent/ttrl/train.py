@@ -23,7 +23,7 @@ from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.apart import apart
 from pixelis_agent.ttrl.beside import serve
 from pixelis_agent.ttrl.judging import figures
-from pixelis_agent.ttrl.ledger import LEDGER, read_ledger
+from pixelis_agent.ttrl.ledger import read_ledger
 from pixelis_agent.ttrl.updater import Updater
 
 
@@ -31,9 +31,9 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     """Adapts; a run that was stopped continues from its last checkpoint, bit for bit.
 
     Writes to `config.out`: `config.json`, `metrics.jsonl`, TensorBoard events, checkpoints,
-    `memory/`, `ledger.jsonl` (a line an update: queries, votes, exemplars, divergence, beta, the
-    decision and the adapter's digest), `exams.jsonl` where exams are taken, and `model/`, the
-    adapter.
+    `memory/` (what was met, and the ledger, a row an update: queries, votes, exemplars, divergence,
+    beta, the decision and the adapter's digest), `exams.jsonl` where exams are taken, and `model/`,
+    the adapter.
 
     Raises:
         ValueError: A setting is out of range, or it was launched as several processes.
@@ -45,6 +45,11 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     # With other micro-batches sums differ, and the ledger could not be made again.
     free = {"updates", "batch", "capacity", "largest_loss"}
     write_settings(config, out, free, begun_by="memory/*.sqlite")
+    if (old := out / "ledger.jsonl").exists():
+        raise ValueError(
+            f"the run in {out} was begun by another version, which kept its ledger in {old.name}: "
+            "begin another run in another folder"
+        )
     if config.beside:
         return serve(config)
     updater = Updater(config)
@@ -52,7 +57,7 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     log = Log(out, config.updates, progress.step)
     with Actor(learner.model, learner.processor, learner.vision, config) as actor:
         actor.memory.forget_after(progress.remembered)
-        updater.tidy(actor.memory)
+        updater.begin(actor.memory)
         while progress.step < config.updates and not progress.stopped:
             started = time.perf_counter()
             # 1.-5., 7. Rollouts on the next queries; recall, vote, abstain or choose; remember.
@@ -71,10 +76,9 @@ def train(config: TTRLConfig) -> dict[str, Any]:
             log.write(progress.step, logged, ("vote_score", "confidence", "kl"))
         updater.save(actor.memory)
     save_model(learner.model, learner.processor, out / "model")
-    updater.close()
     log.close()
     done = {"updates": progress.step, "adapter": learner.digest}
-    done |= apart(config, read_ledger(out / LEDGER))
+    done |= apart(config, read_ledger(out))
     return done | ({"stopped": progress.stopped} if progress.stopped else {})
 
 

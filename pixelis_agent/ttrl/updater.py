@@ -12,12 +12,11 @@ import torch
 
 from pixelis_agent.config import TTRLConfig
 from pixelis_agent.learning.training import Checkpoints
-from pixelis_agent.log import Rows
 from pixelis_agent.memory import Entry, Memory
 from pixelis_agent.ttrl.apart import LEAKS, leaks_among
 from pixelis_agent.ttrl.exams import Exams
 from pixelis_agent.ttrl.learner import Decision, Learner
-from pixelis_agent.ttrl.ledger import LEDGER, STOP, read_ledger
+from pixelis_agent.ttrl.ledger import STOP
 from pixelis_env.trace import final_answer
 
 
@@ -56,8 +55,11 @@ class Updater:
         self._checkpoints = Checkpoints(out, parts)
         self._checkpoints.load(self.progress)
         self._exams.begin(self.progress.step)
-        path, step = out / LEDGER, self.progress.step
-        self._ledger = Rows(path, [row for row in read_ledger(path) if row["update"] <= step])
+
+    def begin(self, memory: Memory) -> None:
+        """Brings a memory's ledger and its room to where the last checkpoint stands."""
+        memory.ledger.forget_after(self.progress.step)
+        self.tidy(memory)
 
     def update(self, numbers: Sequence[int], memory: Memory) -> Decision:
         """One update from the entries of a memory, and an exam where one is due.
@@ -71,7 +73,8 @@ class Updater:
         made = learn_from(self.learner, entries, self.progress.step)
         self.progress.step += 1
         self.progress.remembered = max(numbers, default=self.progress.remembered)
-        self._ledger.write(
+        memory.ledger.write(
+            self.progress.step,
             {
                 "update": self.progress.step,
                 "queries": [_said(n, e) for n, e in zip(numbers, entries, strict=True)],
@@ -81,10 +84,10 @@ class Updater:
                 "beta": made.beta,
                 "adapter": self.learner.digest,
                 **leaks,
-            }
+            },
         )
         if self._exams.due(self.progress.step):
-            self._examine()
+            self._examine(memory)
         if self.progress.step % self._every == 0 or self.progress.stopped:
             self.save(memory)
         return made
@@ -99,12 +102,12 @@ class Updater:
             warnings.warn(f"what is learned from judges too: {leak} of the exams", stacklevel=4)
         return found
 
-    def _examine(self) -> None:
+    def _examine(self, memory: Memory) -> None:
         self.progress.stopped = why = self._exams.take(self.progress.step)
         if why:
             adapter = self.learner.digest
             stop = {"update": self.progress.step, "decision": STOP, "why": why, "adapter": adapter}
-            self._ledger.write(stop)
+            memory.ledger.write(self.progress.step, stop)
             warnings.warn(f"learning has stopped itself: {why}", stacklevel=3)
 
     def save(self, memory: Memory) -> None:
@@ -119,10 +122,6 @@ class Updater:
         remembers is what it would have remembered.
         """
         memory.prune(self._capacity, self.progress.remembered)
-
-    def close(self) -> None:
-        """Closes the ledger."""
-        self._ledger.close()
 
 
 def learn_from(learner: Learner, entries: Sequence[Entry], step: int) -> Decision:

@@ -121,7 +121,7 @@ def test_answers_never_stop_and_what_was_learned_can_be_made_again(
     with Memory(tmp_path / "memory") as memory:
         assert len(memory) == 6 * config.queries
         assert verify(memory) == []
-    rows = read_ledger(tmp_path / "ledger.jsonl")
+    rows = read_ledger(tmp_path)
     places = [query["place"] for row in rows for query in row["queries"]]
     assert places == list(range(6 * config.queries))  # each learned from once, in order
     assert replay_ledger(config) == {"updates": 6, "adapter": result["adapter"]}
@@ -172,7 +172,7 @@ def test_killed_with_its_updater_a_server_goes_on(tmp_path: Path) -> None:
             assert verify(memory) == []
     subprocess.run(words, check=True)
     config = config_of(tmp_path)
-    rows = read_ledger(tmp_path / "ledger.jsonl")
+    rows = read_ledger(tmp_path)
     assert sorted(q["place"] for row in rows for q in row["queries"]) == list(range(12))
     served = adapter_digest(load_model(tmp_path).model)
     assert replay_ledger(config)["adapter"] == rows[-1]["adapter"] == served

@@ -188,13 +188,20 @@ def test_the_command_looks_after_it(
     with Memory(folder, "e", SIZE) as memory:
         for k in range(4):
             memory.add(entry_of(k, traces), vector_of(k))
+        for k in range(3):
+            memory.ledger.write(k, {"update": k, "beta": 0.1 + 0.2 * k})
+        memory.ledger.forget_after(1)
+    assert main(["memory", "ledger", str(folder)]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told == [{"update": 0, "beta": 0.1}, {"update": 1, "beta": 0.1 + 0.2}]
     assert main(["memory", "prune", str(folder), "--keep", "3"]) == 0
     assert main(["memory", "verify", str(folder)]) == 0
     assert main(["memory", "export", str(folder), "--out", str(out)]) == 0
     assert len(out.read_text().splitlines()) == 3
     capsys.readouterr()
     assert main(["memory", "stats", str(folder)]) == 0
-    assert json.loads(capsys.readouterr().out)["entries"] == 3
+    said = json.loads(capsys.readouterr().out)
+    assert (said["entries"], said["updates"]) == (3, 2)
     with sqlite3.connect(folder / "memory.sqlite") as db:
         db.execute("UPDATE traces SET trace = x'00'")
     assert main(["memory", "verify", str(folder)]) == 2
@@ -317,11 +324,13 @@ def test_a_memory_of_an_older_version_is_read(tmp_path: Path, traces: list[Trace
         memory.add(entry_of(0, traces), vector_of(0))
         memory.add(replace(entry_of(1, traces), exemplar=None), vector_of(1))
     with sqlite3.connect(tmp_path / "memory.sqlite") as db:  # as version 1 had it
+        db.execute("DROP TABLE updates")
         db.execute("ALTER TABLE votes DROP COLUMN learned")
         db.execute("ALTER TABLE queries ADD COLUMN uses INTEGER NOT NULL DEFAULT 0")
         db.execute("PRAGMA user_version = 1")
     with Memory(tmp_path) as memory:
         assert [memory.get(number).learned for number in (1, 2)] == [True, False]
+        assert memory.ledger.rows() == []
         memory.add(entry_of(2, traces), vector_of(2))
         assert verify(memory) == []
 

@@ -93,7 +93,7 @@ def test_in_a_planted_stream_all_signs_agree_on_what_is_wrong() -> None:
 def test_the_same_query_is_learned_from_once(tmp_path: Path) -> None:
     config = replace(SMALL, out=tmp_path, poison="duplicate", poison_share=1.0, least_margin=0.0)
     ttrl.train(config)
-    rows = read_ledger(tmp_path / "ledger.jsonl")
+    rows = read_ledger(tmp_path)
     learned = [q["learned"] for row in rows for q in row["queries"]]
     assert learned == [True, False, False, False]  # within an update, and in the next
     assert [row["decision"] for row in rows] == ["keep", "abstain"]

@@ -31,7 +31,7 @@ from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.apart import LEAKS, apart, leaks_among, packed, unpacked
 from pixelis_agent.ttrl.exams import EXAMS, loss_of
 from pixelis_agent.ttrl.judging import Judged, gains, paid, trusted
-from pixelis_agent.ttrl.ledger import config_of
+from pixelis_agent.ttrl.ledger import config_of, read_ledger
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.updater import Updater
 from pixelis_agent.voting import Ballot, Vote
@@ -159,7 +159,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 def ledger_of(out: Path) -> list[dict[str, Any]]:
     """The ledger without the memory's ids, which are never used twice."""
-    rows = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    rows = read_ledger(out)
     for row in rows:
         for query in row["queries"]:
             del query["entry"]
@@ -225,13 +225,16 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     assert config_of(again.out) == again
     assert main(["audit", "--policy", str(again.out), "--ledger"]) == 0
     assert f"2 updates came out the same; adapter {result['adapter']}" in capsys.readouterr().out
-    path = again.out / "ledger.jsonl"
-    lines = path.read_text()
-    path.write_text(lines.replace('"decision": "keep"', '"decision": "skip"', 1))
-    with pytest.raises(ValueError, match="came out different: decision is keep"):
-        replay_ledger(again)
-    path.write_text(lines)
     with Memory(again.out / "memory") as memory:
+        for decision, other in (("keep", "skip"), ("skip", "keep")):
+            memory.record.execute(
+                "UPDATE updates SET said = replace(said, ?, ?)",
+                [f'"decision": "{said}"' for said in (decision, other)],
+            )
+            if other == "skip":
+                with pytest.raises(ValueError, match="came out different: decision is keep"):
+                    replay_ledger(again)
+        assert replay_ledger(again)["adapter"] == result["adapter"]
         memory.prune(0)
     with pytest.raises(ValueError, match="the memory has forgotten what"):
         replay_ledger(again)
@@ -251,6 +254,9 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
     (again.out / "config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="by another version, which had no by_certainty"):
         ttrl.train(again)
+    (whole.out / "ledger.jsonl").touch()
+    with pytest.raises(ValueError, match=r"which kept its ledger in ledger\.jsonl"):
+        ttrl.train(whole)
 
 
 @pytest.mark.slow
@@ -320,7 +326,7 @@ def test_it_stops_itself_where_it_forgets(
     assert (
         "2 queries were compared with the 3 tasks of the exams: none is" in capsys.readouterr().out
     )
-    update, stop = (json.loads(x) for x in (config.out / "ledger.jsonl").read_text().splitlines())
+    update, stop = read_ledger(config.out)
     assert update["adapter"] != stop["adapter"] == result["adapter"]
     assert stop["why"] == result["stopped"]
     # It is what it was: an adapter that adds nothing.
@@ -328,7 +334,7 @@ def test_it_stops_itself_where_it_forgets(
     assert all(not v.any() for n, v in state.items() if "lora_B" in n)
     # It stays stopped, and the ledger can be made again.
     assert ttrl.train(config) == result
-    assert len((config.out / "ledger.jsonl").read_text().splitlines()) == 2
+    assert len(read_ledger(config.out)) == 2
     assert main(["audit", "--policy", str(config.out), "--ledger"]) == 0
     assert f"1 updates came out the same; adapter {result['adapter']}" in capsys.readouterr().out
 
