@@ -28,8 +28,8 @@ from common import Table, median_range, save
 
 from pixelis_agent.log import METRICS, read_metrics
 from pixelis_agent.memory import InvalidMemory, Memory, verify
+from pixelis_agent.models.digest import adapter_digest
 from pixelis_agent.models.load import TINY, load_model
-from pixelis_agent.ttrl.learner import adapter_digest
 from pixelis_agent.ttrl.ledger import config_of, read_ledger
 from pixelis_agent.ttrl.replay import replay_ledger
 

@@ -338,7 +338,8 @@ class EvalConfig(TaskSettings):
             of a finite source, 500 of rooms.
         samples: Times that each task is played, each with another seed; needs a temperature.
         seed: Evaluations of different seeds share no task in rooms.
-        out: Folder for results.json, the traces and what was said; default: none are written.
+        out: Folder for results.json (figures, episodes, versions, a digest of the weights),
+            the traces and what was said; default: none are written.
         workers: Processes that hold environments; 0 = in this one.
         ray: Ray actors that hold environments and copies of the policy, in place of `workers`;
             0 = without Ray.

@@ -114,7 +114,7 @@ def evaluate(
     if unreadable and not whole.rows:
         first = next(iter(unreadable.values()))
         raise ValueError(f"not one of {len(unreadable)} media can be read, the first: {first}")
-    usage = getattr(policy, "usage", None)
+    usage, settings = getattr(policy, "usage", None), getattr(policy, "settings", None)
     benchmark = None
     if source is not None:
         known = scores_of_tasks(whole.rows)
@@ -134,6 +134,7 @@ def evaluate(
         rows=whole.rows,
         wall_seconds=time.perf_counter() - started,
         usage=None if usage is None else asdict(usage),
+        played_with={} if settings is None or out is None else settings(),
         benchmark=benchmark,
     )
     if out is not None:

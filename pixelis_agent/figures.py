@@ -30,6 +30,8 @@ class Report:
         rows: Each episode, in order.
         wall_seconds: From the first to the last.
         usage: What a server counted; None without one.
+        played_with: What the policy says that it plays with, such as a digest of its weights; only
+            asked where the evaluation is written down.
         benchmark: What the rows of a benchmark or manifest come to by its protocol, those that
             could not be asked among them; None of other sources.
     """
@@ -44,6 +46,7 @@ class Report:
     rows: list[Row]
     wall_seconds: float
     usage: dict[str, int] | None
+    played_with: dict[str, Any]
     benchmark: Result | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,8 +84,8 @@ class Report:
         return table
 
     def save(self, path: Path) -> None:
-        """Writes the figures, each episode's, and the versions of what they depend on."""
-        whole = {**self.to_dict(), "versions": versions()}
+        """Writes the figures, each episode's, and what they depend on."""
+        whole = {**self.to_dict(), "played_with": self.played_with, "versions": versions()}
         whole["episodes"] = [asdict(row) for row in self.rows]
         path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 

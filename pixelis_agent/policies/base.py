@@ -51,6 +51,9 @@ class Episode:
 class Policy(Protocol):
     """Writes turns.
 
+    One that has a method `settings`, without arguments, says by it with what it plays, as JSON can
+    hold it: evaluations write it down.
+
     Attributes:
         name: What tables call it.
         needs_oracle: Whether episodes must bring the oracle's calls.

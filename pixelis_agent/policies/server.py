@@ -170,6 +170,11 @@ class ServerPolicy:
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), self._base_url, self._model, **self._settings), ()
 
+    def settings(self) -> dict[str, Any]:
+        """How it asks; what the server computes with, it alone knows."""
+        asked = ("tools", "temperature", "max_tokens")
+        return {"model": self._model} | {name: self._settings[name] for name in asked}
+
     def submit(self, episode: Episode) -> Future[Turn]:
         """Begins to write the next turn of an episode."""
         return self._pool.submit(self._write, episode)

@@ -51,6 +51,10 @@ class ServersPolicy:
         """Adds what a copy has used."""
         self._servers[0].count(used)
 
+    def settings(self) -> dict[str, Any]:
+        """As of the first server."""
+        return self._servers[0].settings()
+
     def submit(self, episode: Episode) -> Future[Turn]:
         """Begins to write the next turn of an episode."""
         turn: Future[Turn] = Future()

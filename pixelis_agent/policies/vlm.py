@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, cast
 
 import numpy as np
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 
 from pixelis_agent.dialogue import Dialogue
 from pixelis_agent.images import Picture
+from pixelis_agent.models.align import alignment_of
 from pixelis_agent.models.batch import (
     base_model,
     later_images,
     next_token_scores,
     token_positions,
 )
+from pixelis_agent.models.digest import weights_digest
 from pixelis_agent.models.kept import Kept, stack, take
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.base import Episode, Turn
@@ -115,6 +118,21 @@ class VLMPolicy:
             text = self.processor.tokenizer.decode(body, skip_special_tokens=False)
             turns.append(Turn(text, len(tokens)))
         return turns
+
+    def settings(self) -> dict[str, Any]:
+        """With what it plays: a digest of the weights, how they are aligned, how it samples."""
+        return {
+            "weights": weights_digest(self.model),
+            "aligned": None if (found := alignment_of(self.model)) is None else found.strength,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "temperature": self._temperature,
+            "top_p": self._top_p,
+            "max_new_tokens": self._max_new_tokens,
+            "grammar": self._constrained,
+            "versions": {
+                package: version(package) for package in ("torch", "transformers", "peft")
+            },
+        }
 
     def finish(self, episode: Episode) -> None:
         """Frees the episode's cache."""

@@ -170,6 +170,6 @@ def _settings(run: Run) -> dict[str, Any]:
     if (played := run.evaluation) is not None:
         said["eval"] = {
             name: getattr(played, name)
-            for name in ("policy", "env", "env_kwargs", "seed", "versions")
+            for name in ("policy", "played_with", "env", "env_kwargs", "seed", "versions")
         }
     return said

@@ -36,6 +36,7 @@ class Evaluation:
         summary: All episodes.
         per_type: Those of each question type.
         episodes: The rows of `results.json`, see `tally.Row`.
+        played_with: What the policy said that it plays with.
         versions: Of what the results depend on.
         traces: The folder of traces.
         dialogues: What was said in each episode, by its index and sample.
@@ -48,6 +49,7 @@ class Evaluation:
     summary: Summary
     per_type: dict[str, Summary]
     episodes: list[dict[str, Any]]
+    played_with: dict[str, Any]
     versions: dict[str, str]
     traces: Path
     dialogues: dict[tuple[int, int], list[str]]
@@ -190,6 +192,7 @@ def _evaluation(folder: Path) -> Evaluation:
             for kind, part in sorted(said["per_type"].items())
         },
         episodes=rows,
+        played_with=said.get("played_with", {}),
         versions=said.get("versions", {}),
         traces=folder / "traces",
         dialogues=_dialogues(folder / DIALOGUES),

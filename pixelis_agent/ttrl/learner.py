@@ -6,7 +6,6 @@ them can be played again (`pixelis_agent.ttrl.ledger`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from pixelis_agent.learning.training import LastGood, make_optimizer
 from pixelis_agent.learning.updates import HeldUpdates
 from pixelis_agent.models.anchor import load_with_ema
 from pixelis_agent.models.batch import base_model
+from pixelis_agent.models.digest import adapter_digest
 from pixelis_agent.models.load import Lora
 from pixelis_agent.models.vision import VisionCache
 from pixelis_agent.rollout import Rollout
@@ -50,16 +50,6 @@ class Decision:
     kl_after: float = 0.0
     beta: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
-
-
-def adapter_digest(model: Any) -> str:
-    """Hex SHA-256 of the weights of a model that are trained."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        if weight.requires_grad:
-            digest.update(name.encode())
-            digest.update(weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class Learner:

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from pixelis_agent.memory import Memory, verify
+from pixelis_agent.models.digest import adapter_digest
 from pixelis_agent.models.load import TINY, Lora, load_model
 from pixelis_agent.ttrl import beside
 from pixelis_agent.ttrl.beside import PATIENCE, Supervised
-from pixelis_agent.ttrl.learner import adapter_digest
 from pixelis_agent.ttrl.ledger import config_of, read_ledger
 from pixelis_agent.ttrl.replay import replay_ledger
 from pixelis_agent.ttrl.train import train

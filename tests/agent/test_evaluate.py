@@ -87,6 +87,7 @@ def test_the_figures_of_episodes_played_by_hand(tmp_path) -> None:
 
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["score"] == 0.5
+    assert written["played_with"] == {}
     assert [row["index"] for row in written["episodes"]] == [8, 9, 10, 11]
     assert [row["answer"] for row in written["episodes"]] == ["B", "A", "B", None]
     traces = {int(p.stem): Trace.load(p) for p in (tmp_path / "traces").iterdir()}

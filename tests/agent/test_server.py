@@ -73,6 +73,8 @@ def play(policy: ServerPolicy, count: int = 3, **kwargs: Any) -> list[Any]:
 @pytest.mark.parametrize("tools", ["text", "native"])
 def test_a_served_model_plays(url, parrot, tools) -> None:
     policy = ServerPolicy(url, parrot, tools=tools, max_tokens=80, concurrency=2)
+    asked = {"model": parrot, "tools": tools, "temperature": 0.0, "max_tokens": 80}
+    assert policy.settings() == ServersPolicy([policy]).settings() == asked
     for one in play(policy):
         first, last = (turn.text for turn in one.episode.turns)
         # `transformers serve` gives thought, words and call apart; here they are a turn again.

@@ -12,6 +12,7 @@ import torch
 from pixelis_agent.demo import draw, trained_types
 from pixelis_agent.evaluate import evaluate
 from pixelis_agent.learning.training import save_model
+from pixelis_agent.models.digest import weights_digest
 from pixelis_agent.models.load import CCRFT, SHIPPED, TINY, Lora, load_model, resolve
 from pixelis_agent.models.processor import Processor
 from pixelis_agent.policies.vlm import VLMPolicy
@@ -72,6 +73,9 @@ def test_the_shipped_agent_reads_signs_and_its_episodes_replay(tmp_path: Path) -
         progress=False,
     )
     assert (report.summary.score or 0) >= 0.5
+    # What is written down says which weights those were.
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["played_with"]["weights"] == weights_digest(load_model(TINY).model)
     assert draw(tmp_path / "traces", tmp_path / "pictures", 2) == 2
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
 from collections.abc import Callable
@@ -159,6 +160,17 @@ def test_settings_out_of_range(
 ) -> None:
     with pytest.raises(ValueError, match=name):
         VLMPolicy(tiny, processor, **settings)
+
+
+def test_it_says_with_what_it_plays(tiny: Any, processor: Processor) -> None:
+    said = VLMPolicy(tiny, processor, temperature=0.5).settings()
+    assert json.loads(json.dumps(said)) == said
+    assert (said["temperature"], said["dtype"], said["aligned"]) == (0.5, "float32", None)
+    other = copy.deepcopy(tiny)
+    assert VLMPolicy(other, processor).settings()["weights"] == said["weights"]
+    with torch.no_grad():
+        next(iter(other.parameters())).view(-1)[7] += 1e-6
+    assert VLMPolicy(other, processor).settings()["weights"] != said["weights"]
 
 
 def test_a_grammar_lets_only_turns_through_that_parse(
