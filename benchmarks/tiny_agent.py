@@ -1,9 +1,10 @@
-"""The shipped agent on unseen tasks, between chance, itself without tools, and the oracle.
+"""The shipped agents on unseen tasks, between chance, one without tools, and the oracle.
 
-``python benchmarks/tiny_agent.py`` plays the same 500 tasks of level 1, of the question types that
-the agent is trained for, with every policy, and writes the traces to ``runs/tiny_agent/``.
-`--silent` names the run of `pixelis_agent.tiny.train` that answers without tools (its folder
-``direct``); it is not shipped, so without it that row is missing.
+``python benchmarks/tiny_agent.py`` plays the same 500 tasks of each level, of the question types
+that the agents are trained for (at level 1), with every policy, and writes the traces to
+``runs/tiny_agent/``. Then it asks by a causal audit whether the agents' answers rest on what their
+operations returned. `--silent` names the run of `pixelis_agent.tiny.train` that answers without
+tools (its folder ``direct``); it is not shipped, so without it that row is missing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 
 from common import Table, save
 
+from pixelis_agent.audit import CHANGES, CONTROL, audit, causal_rapr
 from pixelis_agent.config import EvalConfig
 from pixelis_agent.demo import trained_types
 from pixelis_agent.evaluate import evaluate
-from pixelis_agent.models.load import TINY
+from pixelis_agent.models.load import CCRFT, TINY
 from pixelis_agent.policies.make import make_policy
 from pixelis_agent.tally import Summary, as_text
 from pixelis_agent.tiny.train import JUDGED
@@ -46,38 +48,71 @@ COLUMNS = {
 def main() -> int:
     """The command; see the module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=TINY, help="the agent")
+    parser.add_argument("--agents", nargs="+", default=[TINY, CCRFT])
     parser.add_argument("--silent", help="the run that answers without tools")
     parser.add_argument("--types", nargs="+", help="question types; default: the shipped card's")
-    parser.add_argument("--episodes", type=int, default=500)
+    parser.add_argument("--levels", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--episodes", type=int, default=500, help="tasks of each level")
+    parser.add_argument("--audited", type=int, default=60, help="tasks of level 1 an agent")
     parser.add_argument("--seed", type=int, default=JUDGED, help="of the tasks")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/tiny_agent"))
     given = parser.parse_args()
     types = list(given.types or trained_types())
-    players = {"random": "random", "without tools": given.silent, TINY: given.model}
-    players["oracle"] = "oracle"
+    players = {"random": "random", "without tools": given.silent}
+    players |= {agent: agent for agent in given.agents} | {"oracle": "oracle"}
+    tables: list[Table] = []
     raw: dict[str, Any] = {}
-    table = Table("Unseen tasks of level 1", ["policy", "n", *COLUMNS.values()])
-    for name, policy in players.items():
-        if policy is None:
-            continue
-        report = evaluate(
-            make_policy(EvalConfig(policy)),
-            env_kwargs={"types": types},
-            episodes=given.episodes,
-            seed=given.seed,
-            out=given.out / name.replace(" ", "-"),
-            workers=given.workers,
-            lockstep=True,
-        )
-        raw[name] = report.to_dict()
-        table.rows.append(figures(name, report.summary))
-    kinds = Table(f"{TINY} by question type", ["type", "n", *COLUMNS.values()])
-    for name, row in raw[TINY]["per_type"].items():
-        kinds.rows.append(figures(name, row))
-    save("tiny_agent", [given.seed], [table, kinds], raw)
+    for level in given.levels:
+        table = Table(f"Unseen tasks of level {level}", ["policy", "n", *COLUMNS.values()])
+        played = raw[f"level {level}"] = {}
+        for name, policy in players.items():
+            if policy is None:
+                continue
+            report = evaluate(
+                make_policy(EvalConfig(policy)),
+                env_kwargs={"types": types, "level": level},
+                episodes=given.episodes,
+                seed=given.seed,
+                out=given.out / f"level-{level}" / name.replace(" ", "-"),
+                workers=given.workers,
+                lockstep=True,
+            )
+            played[name] = report.to_dict()
+            table.rows.append(figures(name, report.summary))
+        tables.append(table)
+        for agent in given.agents:
+            title = f"{agent} at level {level}, by question type"
+            kinds = Table(title, ["type", "n", *COLUMNS.values()])
+            for name, row in played[agent]["per_type"].items():
+                kinds.rows.append(figures(name, row))
+            tables.append(kinds)
+    tables.append(causes(given, types))
+    save("tiny_agent", [given.seed], tables, raw)
     return 0
+
+
+def causes(given: argparse.Namespace, types: list[str]) -> Table:
+    """The share of answers that another result of an operation changes, by operation."""
+    title = "Causal RaPR: answers that come out different where a result is"
+    table = Table(title, ["agent", "operation", "n", *CHANGES, f"all but {CONTROL}"])
+    for agent in given.agents:
+        effects = audit(
+            make_policy(EvalConfig(agent)),
+            "Pixelis-v0",
+            env_kwargs={"types": types},
+            episodes=given.audited,
+            seed=given.seed,
+            workers=given.workers,
+        )
+        ops = sorted({effect.op for effect in effects})
+        for op in (*ops, "all"):
+            own = [effect for effect in effects if op in (effect.op, "all")]
+            parts = [causal_rapr([e for e in own if e.how == how]) for how in CHANGES]
+            parts.append(causal_rapr([e for e in own if e.how != CONTROL]))
+            cells = [as_text(p["causal_rapr"], (p["low"], p["high"]), digits=2) for p in parts]
+            table.rows.append([agent, op, str(parts[-1]["n"]), *cells])
+    return table
 
 
 if __name__ == "__main__":
