@@ -9,7 +9,6 @@ and four times each, sampled as in training.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from common import Table, over_seeds, save
 from playing import Place, Play
-from study import Rows, Study, by_play, table
+from study import KEPT, Rows, Run, Study, by_play, cell_name, made_at, table
 
 from pixelis_agent.demo import trained_types
 from pixelis_agent.log import read_metrics
@@ -61,59 +60,60 @@ def main() -> int:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--plays", nargs="+", default=[*PLAYS, AUDIT], choices=[*PLAYS, AUDIT])
     parser.add_argument("--runs", type=Path, default=Path("runs/ccrft_ablation"))
+    parser.add_argument("--kept", type=Path, default=KEPT / "ccrft_ablation", help="what is known")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--episodes", type=int, default=300, help="held-out tasks a run and level")
     parser.add_argument("--audited", type=int, default=30, help="held-out episodes audited a run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
-    types = ["--types", *args.types]
-    train = ["ccrft", "--iterations", str(args.iterations), "--workers", "1", *types]
-    train += ["--learning-rate", "1e-3", "--max-steps", "8", "--redraws", "0"]
-    train += ["--batch", "64", "--micro-batch", "8", *TOOLS]
+    types = ("--types", *args.types)
+    train = ("ccrft", "--iterations", str(args.iterations), "--workers", "1", *types)
+    train += ("--learning-rate", "1e-3", "--max-steps", "8", "--redraws", "0")
+    train += ("--batch", "64", "--micro-batch", "8", *TOOLS)
     plays = {name: play(args, **how) for name, how in PLAYS.items() if name in args.plays}
-    study = Study(args.runs, args.model, train, args.seeds, args.jobs)
-    arms = {name: ARMS[name] for name in args.arms}
-    trained = study.trained(arms)
-    results = study.played(trained, plays)
-    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in plays]
-    if "SFT" in arms:
-        tables.append(gains(results))
+    audits = {}
     if AUDIT in args.plays:
-        words = ["--episodes", str(args.audited), "--workers", "1", "--seed", "3", *types, *TOOLS]
-        audits = audited(study, trained, words)
+        words = ("--episodes", str(args.audited), "--workers", "1", "--seed", "3", *types, *TOOLS)
+        audits = {AUDIT: words}
+    study = Study(args.runs, args.kept, args.model, noted, args.jobs)
+    runs = {
+        (arm, seed): Run(
+            cell_name(arm, seed),
+            None if (words := ARMS[arm]) is None else (*train, "--seed", str(seed), *words),
+            plays,
+            audits,
+        )
+        for seed in range(args.seeds)
+        for arm in args.arms
+        if ARMS[arm] is not None or seed == 0
+    }
+    found = study.records(list(runs.values()))
+    records = {cell: found[run.name] for cell, run in runs.items()}
+    results = by_play({cell: record["plays"] for cell, record in records.items()})
+    tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in plays]
+    if "SFT" in args.arms:
+        tables.append(gains(results))
+    if audits:
+        of_all = {
+            cell: {AUDIT: row["audits"][AUDIT]["all"]["all"]} for cell, row in records.items()
+        }
         measure = {"causal_rapr": "causal RaPR"}
-        tables.append(table("Causal RaPR on unseen rooms", audits, measure))
+        tables.append(table("Causal RaPR on unseen rooms", by_play(of_all)[AUDIT], measure))
     paths = {
-        arm: [_divergences(study.folder(arm, seed)) for seed in range(args.seeds)]
-        for arm, words in arms.items()
-        if words is not None
+        arm: [records[arm, seed]["note"]["kl"] for seed in range(args.seeds)]
+        for arm in args.arms
+        if ARMS[arm] is not None
     }
     tables.append(divergence(paths))
-    raw = {"results": results, "divergence": paths}
-    save("ccrft_ablation", list(range(args.seeds)), tables, raw)
+    raw = {"divergence": paths}
+    save("ccrft_ablation", range(args.seeds), tables, raw, **made_at(found.values()))
     return 0
 
 
 def play(args: argparse.Namespace, level: int, temperature: float = 0.0, samples: int = 1) -> Play:
     """Held-out rooms of a level."""
     return Play(Place(tuple(args.types), args.episodes, level), temperature, samples)
-
-
-def audited(
-    study: Study, trained: Mapping[tuple[str, int], tuple[Path, str]], words: list[str]
-) -> Rows:
-    """What causal audits say of all operations and all changes together."""
-
-    def audit(cell: tuple[str, int]) -> dict[str, Any]:
-        out, policy = trained[cell]
-        said = out.with_name(f"{out.name}-audit.json")
-        if not said.exists():
-            said.write_bytes(study.pixelis(["audit", "--policy", policy, *words, "--json"], out))
-        return dict(json.loads(said.read_text())["all"]["all"])
-
-    found = zip(trained, study.at_once(audit, trained), strict=True)
-    return by_play({cell: {AUDIT: row} for cell, row in found})[AUDIT]
 
 
 def gains(plays: Mapping[str, Rows]) -> Table:
@@ -145,9 +145,9 @@ def divergence(paths: dict[str, list[list[float]]]) -> Table:
     return made
 
 
-def _divergences(run: Path) -> list[float]:
-    """KL of each iteration."""
-    return [line["kl"] for line in read_metrics(run / "metrics.jsonl") if "kl" in line]
+def noted(run: Path) -> dict[str, Any]:
+    """What is kept of a run: the divergence after each iteration."""
+    return {"kl": [line["kl"] for line in read_metrics(run / "metrics.jsonl") if "kl" in line]}
 
 
 if __name__ == "__main__":

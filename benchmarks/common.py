@@ -32,15 +32,31 @@ class Table:
     rows: list[list[str]] = field(default_factory=list)
 
 
-def save(name: str, seeds: Sequence[int], tables: Sequence[Table], raw: dict[str, Any]) -> None:
-    """Writes `benchmarks/results/<name>.json` and prints the tables."""
+def save(
+    name: str,
+    seeds: Sequence[int],
+    tables: Sequence[Table],
+    raw: dict[str, Any],
+    commits: Sequence[str] = (),
+    seconds: float | None = None,
+) -> None:
+    """Writes `benchmarks/results/<name>.json` and prints the tables.
+
+    Args:
+        name: Of the benchmark.
+        seeds: Its seeds.
+        tables: What it came to.
+        raw: What they are made of.
+        commits: At which it was measured; default: this one.
+        seconds: That it took; default: since this process began.
+    """
     result = {
         "name": name,
         "command": shlex.join(["python", *sys.argv]),
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("diff", "HEAD") else ""),
+        "commit": ", ".join(commits) or commit(),
         "machine": machine(),
         "seeds": list(seeds),
-        "seconds": round(time.monotonic() - _STARTED),
+        "seconds": round(time.monotonic() - _STARTED if seconds is None else seconds),
         "tables": [vars(table) for table in tables],
         "raw": raw,
     }
@@ -102,6 +118,11 @@ def median_range(values: Sequence[float], digits: int = 0) -> str:
     """`median (lowest-highest)`."""
     middle = f"{np.median(values):,.{digits}f}"
     return f"{middle} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+
+
+def commit() -> str:
+    """The commit, with a plus where files have been changed since."""
+    return _git("rev-parse", "--short", "HEAD") + ("+" if _git("diff", "HEAD") else "")
 
 
 def _git(*arguments: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common import save
 from playing import Place, Play
-from study import Study, table
+from study import KEPT, Run, Study, by_play, cell_name, made_at, table
 
 from pixelis_agent.cota.generate import CotaConfig
 from pixelis_agent.cota.generate import run as write_demonstrations
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--model", default=EARLY, help="what every arm starts from")
     parser.add_argument("--types", nargs="+", default=trained_types(), help="of questions")
     parser.add_argument("--runs", type=Path, default=Path("runs/sft_ablation"))
+    parser.add_argument("--kept", type=Path, default=KEPT / "sft_ablation", help="what is known")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=300, help="held-out tasks a run")
@@ -60,16 +61,19 @@ def main() -> int:
         grid=GRID,
     )
     write_demonstrations(corpus)
-    train = ["sft", "--epochs", str(args.epochs), "--optimizer", "muon", "--data", str(corpus.out)]
-    place = Place(tuple(args.types), args.episodes)
-    study = Study(args.runs, args.model, train, args.seeds, args.jobs)
-    rows = study.results(ARMS, {"unseen": Play(place)})["unseen"]
-    title = f"Fine-tuning ablation: {args.seeds} seeds, {args.episodes} unseen tasks each"
-    raw = {
-        arm: {s: {key: row[key] for key in (*MEASURES, "per_type", "n")} for s, row in own.items()}
-        for arm, own in rows.items()
+    train = ("sft", "--epochs", str(args.epochs), "--optimizer", "muon", "--data", str(corpus.out))
+    plays = {"unseen": Play(Place(tuple(args.types), args.episodes))}
+    study = Study(args.runs, args.kept, args.model, lambda _: {}, args.jobs)
+    seeds = range(args.seeds)
+    runs = {
+        (arm, seed): Run(cell_name(arm, seed), (*train, "--seed", str(seed), *words), plays)
+        for seed in seeds
+        for arm, words in ARMS.items()
     }
-    save("sft_ablation", list(range(args.seeds)), [table(title, rows, MEASURES)], raw)
+    found = study.records(list(runs.values()))
+    rows = by_play({cell: found[run.name]["plays"] for cell, run in runs.items()})["unseen"]
+    title = f"Fine-tuning ablation: {args.seeds} seeds, {args.episodes} unseen tasks each"
+    save("sft_ablation", seeds, [table(title, rows, MEASURES)], {}, **made_at(found.values()))
     return 0
 
 

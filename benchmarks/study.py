@@ -1,4 +1,9 @@
-"""Arms by seeds: each is trained, then all play; what is finished is only read again."""
+"""The runs of a study: each is trained, then played; what came of it is kept in the repository.
+
+A table of many runs takes longer than a machine may be at hand. So what is known of a run is
+written to a file of its own under `benchmarks/results/studies/` as soon as it is known, with its
+settings and the commit; a study that is begun again, here or elsewhere, makes what is missing.
+"""
 
 from __future__ import annotations
 
@@ -6,104 +11,193 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any
 
-from common import Table, over_seeds
+from common import RESULTS, Table, commit, over_seeds
 from playing import Place, Play, play_all
 
+from pixelis_agent.cli import parse
 from pixelis_agent.tally import as_text
 
-Name = TypeVar("Name")
 Rows = dict[str, dict[int, dict[str, Any]]]
 """The result of every arm and seed."""
 
+KEPT = RESULTS / "studies"
+_ANYWHERE = ("out", "workers")  # settings by which nothing comes out otherwise
+
 
 @dataclass(frozen=True)
-class Study:
-    """What the arms have in common.
+class Run:
+    """A run, and what is asked of its result.
 
     Attributes:
-        runs: Folder of the runs; a benchmark that was stopped goes on where it was.
+        name: Of its folder and file, with slashes.
+        words: Of the command that trains it, after `pixelis`; None: nothing is trained, the start
+            itself is asked.
+        plays: Ways to play the result, by name.
+        audits: Words of `pixelis audit`, by name.
+        start: The run whose result it starts from; None: the study's model.
+    """
+
+    name: str
+    words: tuple[str, ...] | None
+    plays: Mapping[str, Play]
+    audits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    start: Run | None = None
+
+
+class Study:
+    """Makes runs and keeps what came of them.
+
+    Args:
+        runs: Folder of the runs themselves; one that was stopped goes on where it was.
+        kept: Folder of what is known of them.
         model: What they start from.
-        train: Words after `pixelis`, for all arms.
-        seeds: How many.
+        note: What a record is to hold of a run's folder.
         jobs: Processes at once.
     """
 
-    runs: Path
-    model: str
-    train: Sequence[str]
-    seeds: int
-    jobs: int
+    def __init__(
+        self,
+        runs: Path,
+        kept: Path,
+        model: str,
+        note: Callable[[Path], dict[str, Any]],
+        jobs: int,
+    ) -> None:
+        self._runs, self._kept, self._model = runs, kept, model
+        self._note, self._jobs = note, jobs
+        self._locks: dict[str, Lock] = {}
+        self._trained: set[str] = set()
 
-    def on(self, runs: Path, train: Sequence[str]) -> Study:
-        """The same with another folder, and more words for training."""
-        return replace(self, runs=runs, train=[*self.train, *train])
-
-    def results(
-        self, arms: Mapping[str, Sequence[str] | None], plays: Mapping[str, Play]
-    ) -> dict[str, Rows]:
-        """Trains and plays.
-
-        Args:
-            arms: Words that each adds to the training command; None: it is not trained.
-            plays: Ways to play the result, by name.
+    def records(self, wanted: Sequence[Run]) -> dict[str, dict[str, Any]]:
+        """What is known of runs, by name, once all is known that is asked.
 
         Returns:
-            What each of `plays` gave, by its name.
+            Of each its `note`, by name the results of its `plays` and `audits`, `seconds` of one
+            core, and the `commits` at which all that was made.
+
+        Raises:
+            ValueError: What is kept under a name was made with other settings.
         """
-        return self.played(self.trained(arms), plays)
+        runs = {run.name: run for run in wanted}
+        unfinished = [run for run in runs.values() if any(self._missing(run))]
+        if unfinished:
+            self._at_once(self._train, unfinished)
+            self._play(unfinished)
+            self._at_once(self._audit, unfinished)
+        return {name: _known(self._read(run), run) for name, run in runs.items()}
 
-    def trained(
-        self, arms: Mapping[str, Sequence[str] | None]
-    ) -> dict[tuple[str, int], tuple[Path, str]]:
-        """Trains.
+    def _play(self, runs: Sequence[Run]) -> None:
+        """Plays what was not played; a process for each place, whose rooms are made once."""
+        by_name = {run.name: run for run in runs}
+        asked: dict[Place, dict[tuple[str, str], tuple[str, Play]]] = {}
+        for run in runs:
+            for name in self._missing(run)[0]:
+                play = run.plays[name]
+                asked.setdefault(play.place, {})[run.name, name] = self._policy(run), play
+        with ProcessPoolExecutor(self._jobs, get_context("spawn")) as pool:
+            for found in pool.map(_timed, asked.values()):
+                for (owner, name), (row, seconds) in found.items():
+                    self._add_play(by_name[owner], name, row, seconds)
 
-        Returns:
-            By arm and seed where the result lies, or would lie, and the policy.
-        """
-        cells = self.cells(arms)
-        found = self.at_once(lambda cell: self.train_cell(*cell, arms[cell[0]]), cells)
-        return dict(zip(cells, found, strict=True))
+    def _missing(self, run: Run) -> tuple[list[str], list[str]]:
+        """The plays and the audits that nothing is known of."""
+        record = self._read(run)
+        return (
+            [name for name in run.plays if name not in record["plays"]],
+            [name for name in run.audits if name not in record["audits"]],
+        )
 
-    def cells(self, arms: Mapping[str, Sequence[str] | None]) -> list[tuple[str, int]]:
-        """Every arm with every seed; what is not trained is the same for all."""
-        return [(a, s) for s in range(self.seeds) for a in arms if arms[a] is not None or s == 0]
+    def _read(self, run: Run) -> dict[str, Any]:
+        """What is kept of a run; the beginning of it where nothing is."""
+        record: dict[str, Any] = {"settings": self._settings(run), "plays": {}, "audits": {}}
+        file = self._kept / f"{run.name}.json"
+        if not file.exists():
+            return record
+        kept: dict[str, Any] = json.loads(file.read_text())
+        asked = {"settings": record["settings"]}
+        asked |= {f"play {name}": _plain(asdict(run.plays[name])) for name in run.plays}
+        asked |= {f"audit {name}": list(run.audits[name]) for name in run.audits}
+        made = {"settings": kept["settings"]}
+        for kind in ("play", "audit"):
+            made |= {f"{kind} {name}": own["how"] for name, own in kept[f"{kind}s"].items()}
+        for name in asked.keys() & made.keys():
+            if asked[name] != made[name]:
+                what = _difference(made[name], asked[name])
+                raise ValueError(
+                    f"{file} was made otherwise ({what}): remove it to make it anew, or keep what "
+                    "is known of these runs elsewhere (--kept)"
+                )
+        return kept
 
-    def train_cell(self, arm: str, seed: int, words: Sequence[str] | None) -> tuple[Path, str]:
-        """Trains an arm with a seed; see `trained`."""
-        out = self.folder(arm, seed)
-        if words is None:
-            return out, self.model
-        return out, self.train_one(out, self.model, ["--seed", str(seed), *words])
+    def _settings(self, run: Run) -> dict[str, Any]:
+        start = run.start.name if run.start else self._model
+        if run.words is None:
+            return {"model": start}
+        config = parse([*run.words, "--model", start, "--out", "."])
+        return {k: v for k, v in _plain(asdict(config)).items() if k not in _ANYWHERE}
 
-    def train_one(self, out: Path, model: str, words: Sequence[str]) -> str:
-        """A run from a model into a folder; its name as a policy."""
-        self.pixelis([*self.train, "--model", model, *words, "--out", str(out)], out)
+    def _policy(self, run: Run) -> str:
+        """The result of a run as a policy; it is trained where it is not here."""
+        if run.words is None:
+            return self._policy(run.start) if run.start else self._model
+        out = self._runs / run.name
+        # Two runs may start from the same one; `setdefault` is atomic.
+        with self._locks.setdefault(run.name, Lock()):
+            if run.name not in self._trained:
+                start = self._policy(run.start) if run.start else self._model
+                self._pixelis([*run.words, "--model", start, "--out", str(out)], out)
+                self._trained.add(run.name)
         return str(out)
 
-    def played(
-        self, trained: Mapping[tuple[str, int], tuple[Path, str]], plays: Mapping[str, Play]
-    ) -> dict[str, Rows]:
-        """Plays what was trained; see `results`."""
-        players = {cell: Player(*found, plays) for cell, found in trained.items()}
-        return by_play(play_once(players, self.jobs))
+    def _train(self, run: Run) -> None:
+        started = time.monotonic()
+        self._policy(run)
+        record = self._read(run)
+        if run.words is not None and "note" not in record:
+            record |= {"note": self._note(self._runs / run.name), "commit": commit()}
+            self._write(run, record | {"seconds": round(time.monotonic() - started)})
 
-    def folder(self, arm: str, seed: int) -> Path:
-        """Where an arm is trained with a seed."""
-        return self.runs / f"{arm.replace(' ', '-')}-{seed}"
+    def _add_play(self, run: Run, name: str, row: dict[str, Any], seconds: float) -> None:
+        kinds = {kind: {k: own[k] for k in ("n", "score")} for kind, own in row["per_type"].items()}
+        self._add(
+            run, "plays", name, _plain(asdict(run.plays[name])), row | {"per_type": kinds}, seconds
+        )
 
-    def at_once(self, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        """Does the same with each item, as many at once as there are jobs."""
-        with ThreadPoolExecutor(self.jobs) as pool:
-            return list(pool.map(work, items))
+    def _audit(self, run: Run) -> None:
+        for name in self._missing(run)[1]:
+            started = time.monotonic()
+            words = ["audit", "--policy", self._policy(run), *run.audits[name], "--json"]
+            said = json.loads(self._pixelis(words, self._runs / run.name))
+            seconds = time.monotonic() - started
+            self._add(run, "audits", name, list(run.audits[name]), said, seconds)
 
-    def pixelis(self, words: Sequence[str], out: Path) -> bytes:
+    def _add(
+        self, run: Run, kind: str, name: str, how: Any, result: dict[str, Any], seconds: float
+    ) -> None:
+        record = self._read(run)
+        added = {"how": how, "commit": commit(), "seconds": round(seconds), "result": result}
+        record[kind][name] = added
+        self._write(run, record)
+
+    def _write(self, run: Run, record: dict[str, Any]) -> None:
+        file = self._kept / f"{run.name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record, indent=1) + "\n")
+
+    def _at_once(self, work: Callable[[Any], Any], items: Iterable[Any]) -> None:
+        with ThreadPoolExecutor(self._jobs) as pool:
+            list(pool.map(work, items))
+
+    def _pixelis(self, words: Sequence[str], out: Path) -> bytes:
         """Runs a subcommand, with a log beside `out`; returns the last line that it printed."""
         command = [sys.executable, "-m", "pixelis_agent.cli", *words]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -115,40 +209,47 @@ class Study:
         return done.stdout.rstrip().rsplit(b"\n", 1)[-1] + b"\n"
 
 
-@dataclass(frozen=True)
-class Player:
-    """A policy that plays: where its results are kept, what it is called, and its plays by name."""
-
-    out: Path
-    policy: str
-    plays: Mapping[str, Play]
-
-    def result(self, play: str) -> Path:
-        """Where what one of its plays gave is kept."""
-        return self.out.with_name(f"{self.out.name}-{play.replace(' ', '-')}.json")
+def _timed(asked: Mapping[Any, tuple[str, Play]]) -> dict[Any, tuple[dict[str, Any], float]]:
+    """What `play_all` finds, and each one's share of the time."""
+    started = time.monotonic()
+    found = play_all(asked)
+    share = (time.monotonic() - started) / len(found)
+    return {name: (row, share) for name, row in found.items()}
 
 
-def play_once(players: Mapping[Name, Player], jobs: int) -> dict[Name, dict[str, dict[str, Any]]]:
-    """What players come to in each of their plays; a process for each place that is played.
+def _known(record: dict[str, Any], run: Run) -> dict[str, Any]:
+    """A record as `Study.records` returns it."""
+    parts = [record] if "note" in record else []
+    found: dict[str, Any] = {"note": record.get("note", {})}
+    for kind, asked in (("plays", run.plays), ("audits", run.audits)):
+        found[kind] = {name: record[kind][name]["result"] for name in asked}
+        parts += [record[kind][name] for name in asked]
+    found["seconds"] = sum(part["seconds"] for part in parts)
+    return found | {"commits": sorted({part["commit"] for part in parts})}
 
-    Args:
-        players: Who plays, by any names.
-        jobs: Processes at once.
-    """
-    missing: dict[Place, dict[Path, tuple[str, Play]]] = {}
-    for player in players.values():
-        for name, play in player.plays.items():
-            if not player.result(name).exists():
-                missing.setdefault(play.place, {})[player.result(name)] = player.policy, play
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        for found in pool.map(play_all, missing.values()):
-            for file, row in found.items():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(row))
-    return {
-        who: {name: json.loads(player.result(name).read_text()) for name in player.plays}
-        for who, player in players.items()
-    }
+
+def _plain(data: Any) -> Any:
+    """As it comes back from a file."""
+    return json.loads(json.dumps(data, default=str))
+
+
+def _difference(made: Any, asked: Any) -> str:
+    if not isinstance(made, dict) or not isinstance(asked, dict):
+        return f"{made}, not {asked}"
+    names = sorted(k for k in made.keys() | asked.keys() if made.get(k) != asked.get(k))
+    return ", ".join(f"{name} {made.get(name)}, not {asked.get(name)}" for name in names)
+
+
+def cell_name(arm: str, seed: int) -> str:
+    """What the run of an arm with a seed is called."""
+    return f"{arm.replace(' ', '-')}-{seed}"
+
+
+def made_at(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of what `Study.records` returned: for `save`, at which commits and in which time."""
+    found = list(records)
+    commits = sorted({commit for record in found for commit in record["commits"]})
+    return {"commits": commits, "seconds": sum(record["seconds"] for record in found)}
 
 
 def by_play(found: Mapping[tuple[str, int], Mapping[str, dict[str, Any]]]) -> dict[str, Rows]:

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from common import Table, over_seeds, save
 from playing import Place, Play
-from study import Player, Rows, Study, by_play, play_once, table
+from study import KEPT, Rows, Run, Study, by_play, cell_name, made_at, table
 
 from pixelis_agent.demo import trained_types
-from pixelis_agent.log import read_metrics
+from pixelis_agent.log import METRICS, read_metrics
 from pixelis_agent.models.load import TINY
 from pixelis_agent.splits import STREAMED, evaluation_indices, training_index
 from pixelis_agent.ttrl.learner import ABSTAIN
@@ -69,6 +69,7 @@ def main() -> int:
     parser.add_argument("--poison", nargs="+", choices=KINDS, help="kinds of bad streams")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--runs", type=Path, default=Path("runs/ttrl"))
+    parser.add_argument("--kept", type=Path, default=KEPT / "ttrl", help="what is known of them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=12)
     parser.add_argument("--queries", type=int, default=8, help="an update")
@@ -76,21 +77,22 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=160, help="held-out tasks a run and play")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     args = parser.parse_args()
-    train = ["ttrl", "--updates", str(args.updates), "--queries", str(args.queries)]
-    train += ["--learning-rate", str(args.learning_rate), "--tools", "oracle", "--workers", "1"]
-    train += ["--max-steps", "8", "--batch", "64", "--micro-batch", "8", "--minibatches", "1"]
-    train += ["--types", *args.types]
-    study = Study(args.runs, args.model, train, args.seeds, args.jobs)
     if args.sequence:
-        name, (tables, raw) = "ttrl_sequence", sequence(study, args)
+        sequence(args, "ttrl_sequence")
     elif args.poison:
         bad = {f"30 % {kind}": ("--poison", kind) for kind in args.poison}
-        name, (tables, raw) = "ttrl_poisoned", shifts(study, args, {"frozen": None, **bad})
+        shifts(args, "ttrl_poisoned", {"frozen": None, **bad})
     else:
-        arms = {name: ARMS[name] for name in args.arms}
-        name, (tables, raw) = "ttrl", shifts(study, args, arms)
-    save(name, list(range(args.seeds)), tables, raw)
+        shifts(args, "ttrl", {name: ARMS[name] for name in args.arms})
     return 0
+
+
+def training(args: argparse.Namespace, *words: str) -> tuple[str, ...]:
+    """The command of a run."""
+    common = ("ttrl", "--updates", str(args.updates), "--queries", str(args.queries))
+    common += ("--learning-rate", str(args.learning_rate), "--tools", "oracle", "--workers", "1")
+    common += ("--max-steps", "8", "--batch", "64", "--micro-batch", "8", "--minibatches", "1")
+    return (*common, "--types", *args.types, *words)
 
 
 def plays(args: argparse.Namespace, shift: str, seed: int) -> dict[str, Play]:
@@ -100,24 +102,34 @@ def plays(args: argparse.Namespace, shift: str, seed: int) -> dict[str, Play]:
     return {shift: Play(place), f"{shift}, sampled": Play(place, 1.0)}
 
 
-def shifts(
-    common: Study, args: argparse.Namespace, arms: Mapping[str, Sequence[str] | None]
-) -> tuple[list[Table], dict[str, Any]]:
+def shifts(args: argparse.Namespace, name: str, arms: Mapping[str, Sequence[str] | None]) -> None:
     """Each arm adapted to each shift."""
-    studies = {shift: common.on(args.runs / shift, ["--shift", shift]) for shift in args.shifts}
-    cells = [(shift, a, s) for s in range(args.seeds) for a in arms for shift in studies]
-
-    def player(shift: str, arm: str, seed: int) -> Player:
+    runs: dict[tuple[str, str, int], Run] = {}
+    for seed in range(args.seeds):
+        everywhere = [plays(args, place, seed) for place in (*args.shifts, GUARD)]
         # What adapts to nothing is the same for all shifts.
-        study = common if arms[arm] is None else studies[shift]
-        found = study.train_cell(arm, seed, arms[arm])
-        return Player(*found, plays(args, shift, seed) | plays(args, GUARD, seed))
-
-    players = dict(zip(cells, common.at_once(lambda cell: player(*cell), cells), strict=True))
-    played = play_once(players, args.jobs)
+        start = Run(
+            cell_name("frozen", seed), None, {k: v for own in everywhere for k, v in own.items()}
+        )
+        for shift in args.shifts:
+            both = plays(args, shift, seed) | plays(args, GUARD, seed)
+            for arm, words in arms.items():
+                if words is None:
+                    runs[shift, arm, seed] = start
+                    continue
+                words = training(args, "--shift", shift, "--seed", str(seed), *words)
+                runs[shift, arm, seed] = Run(f"{shift}/{cell_name(arm, seed)}", words, both)
+    study = Study(args.runs, args.kept, args.model, noted, args.jobs)
+    found = study.records(list(runs.values()))
     results = {
-        of: by_play({(arm, s): row for (shift, arm, s), row in played.items() if shift == of})
-        for of in studies
+        shift: by_play(
+            {
+                (arm, s): found[run.name]["plays"]
+                for (of, arm, s), run in runs.items()
+                if of == shift
+            }
+        )
+        for shift in args.shifts
     }
     tables, raw = [overlap(args)], {}
     if "frozen" in arms:
@@ -128,59 +140,50 @@ def shifts(
             tables.append(change(title, results))
     if "whole" in arms:
         tables.append(ahead(results))
-    for shift, study in studies.items():
+    for shift in args.shifts:
         for play in (shift, f"{shift}, sampled"):
             title = f"Adapted to {shift}: held-out rooms with it"
             rows = results[shift][play]
             tables.append(table(title + play.removeprefix(shift), rows, MEASURES))
-        streams = {
-            arm: [read_metrics(study.folder(arm, s) / "metrics.jsonl") for s in range(args.seeds)]
+        notes = {
+            arm: [found[runs[shift, arm, s].name]["note"] for s in range(args.seeds)]
             for arm, words in arms.items()
             if words is not None and "--updates" not in words
         }
-        held = {
-            arm: [updates_held(study.folder(arm, s)) for s in range(args.seeds)] for arm in streams
-        }
-        tables.append(stream_table(f"The stream of {shift}", streams, held))
-        raw[shift] = {"plays": results[shift], "streams": streams, "held": held}
-    return tables, raw
+        tables.append(stream_table(f"The stream of {shift}", notes))
+        streams = {arm: [note["stream"] for note in own] for arm, own in notes.items()}
+        raw[shift] = {"streams": streams}
+    save(name, range(args.seeds), tables, raw, **made_at(found.values()))
 
 
-def sequence(common: Study, args: argparse.Namespace) -> tuple[list[Table], dict[str, Any]]:
+def sequence(args: argparse.Namespace, name: str) -> None:
     """One agent adapted to shift after shift: what it gains, and what it keeps."""
     places = [*dict.fromkeys(args.sequence), GUARD]
-    study = common.on(args.runs / "sequence", [])
-
-    def everywhere(seed: int) -> dict[str, Play]:
-        return {name: play for place in places for name, play in plays(args, place, seed).items()}
-
-    stages = ["start", *(f"{k + 1}. {shift}" for k, shift in enumerate(args.sequence))]
-
-    def life(seed: int) -> list[Player]:
-        lived = [Player(study.runs / f"start-{seed}", args.model, everywhere(seed))]
+    lives: list[list[Run]] = []
+    for seed in range(args.seeds):
+        everywhere = {k: v for place in places for k, v in plays(args, place, seed).items()}
+        lived = [Run(f"sequence/{cell_name('start', seed)}", None, everywhere)]
         for number, shift in enumerate(args.sequence):
-            out = study.runs / f"{number}-{shift}-{seed}"
             # A stream of its own for each stage: no query comes again.
             stream = str(seed * len(args.sequence) + number)
-            words = ["--seed", stream, "--shift", shift]
-            policy = study.train_one(out, lived[-1].policy, words)
-            lived.append(Player(out, policy, everywhere(seed)))
-        return lived
-
-    lives = study.at_once(life, range(args.seeds))
-    named = {(seed, k): one for seed, lived in enumerate(lives) for k, one in enumerate(lived)}
-    played = play_once(named, study.jobs)
+            words = training(args, "--seed", stream, "--shift", shift)
+            stage = f"sequence/{number}-{cell_name(shift, seed)}"
+            lived.append(Run(stage, words, everywhere, start=lived[-1] if number else None))
+        lives.append(lived)
+    study = Study(args.runs, args.kept, args.model, noted, args.jobs)
+    # Stage by stage: each starts from the one before.
+    found = study.records([run for stage in zip(*lives, strict=True) for run in stage])
+    stages = ["start", *(f"{k + 1}. {shift}" for k, shift in enumerate(args.sequence))]
     made = []
     for kind in ("", ", sampled"):
         heads = [place + kind for place in places]
         own = Table(f"Adapted to one after another{kind}: score", ["after", *heads])
         for k, stage in enumerate(stages):
-            rows = [played[seed, k] for seed in range(args.seeds)]
+            rows = [found[lived[k].name]["plays"] for lived in lives]
             scores = [[row[head]["score"] for row in rows] for head in heads]
             own.rows.append([stage, *map(over_seeds, scores)])
         made.append(own)
-    kept = [[played[seed, k] for k in range(len(stages))] for seed in range(args.seeds)]
-    return made, {"stages": stages, "lives": kept}
+    save(name, range(args.seeds), made, {}, **made_at(found.values()))
 
 
 def overlap(args: argparse.Namespace) -> Table:
@@ -262,33 +265,41 @@ def ahead(results: Mapping[str, Mapping[str, Rows]]) -> Table:
     return made
 
 
-def updates_held(run: Path) -> dict[str, float]:
-    """The median divergence before a run's updates, and the share inside the corridor or skipped.
+def noted(run: Path) -> dict[str, Any]:
+    """What is kept of a run.
 
-    Of those that were made of something: where all queries were abstained from nothing was held.
+    Returns:
+        `stream`: scores and abstentions of each update's queries; `median`: the divergence before
+        its updates; `held`: the share of them inside the corridor or skipped. Of updates that were
+        made of something: where all queries were abstained from nothing was held.
     """
+    keys = ("score", "vote_score", "abstained")
+    stream = [{key: row[key] for key in keys} for row in read_metrics(run / METRICS)]
     rows = [r for r in read_ledger(run) if r["decision"] not in (ABSTAIN, STOP)]
-    if not rows:
-        return {"median": 0.0, "held": 0.0}
     held = [r["decision"] != "keep" or 0.1 <= r["kl_before"] <= 0.2 for r in rows]
-    median = float(np.median([r["kl_before"] for r in rows]))
-    return {"median": median, "held": float(np.mean(held))}
+    return {
+        "stream": stream,
+        "median": float(np.median([r["kl_before"] for r in rows])) if rows else 0.0,
+        "held": float(np.mean(held)) if rows else 0.0,
+    }
 
 
-def stream_table(
-    title: str, streams: dict[str, list[list[dict]]], held: dict[str, list[dict[str, float]]]
-) -> Table:
-    """How the votes on the stream went: prequential scores, divergence, abstentions."""
+def stream_table(title: str, notes: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """How the votes on the stream went: prequential scores, divergence, abstentions.
+
+    Args:
+        title: Of the table.
+        notes: Of each arm what `noted` says of its runs.
+    """
     made = Table(
         title, ["arm", "rollouts", "votes", "abstained", "median KL", "KL 0.1-0.2 or skipped"]
     )
-    for arm, runs in streams.items():
-
-        def mean(key: str, runs: list[list[dict]] = runs) -> str:
-            return over_seeds([float(np.mean([row[key] for row in run])) for run in runs])
-
-        divergence = [over_seeds([one[key] for one in held[arm]]) for key in ("median", "held")]
-        scores = [mean(key) for key in ("score", "vote_score", "abstained")]
+    for arm, runs in notes.items():
+        scores = [
+            over_seeds([float(np.mean([row[key] for row in run["stream"]])) for run in runs])
+            for key in ("score", "vote_score", "abstained")
+        ]
+        divergence = [over_seeds([run[key] for run in runs]) for key in ("median", "held")]
         made.rows.append([arm, *scores, *divergence])
     return made
 

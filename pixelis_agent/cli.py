@@ -134,19 +134,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _quiet()
     as_json = "--json" in rest
-    rest = [word for word in rest if word != "--json"]
     command = COMMANDS[name]
     try:
         if command.config is None:
-            return int(_load(command.run)(arguments[1:]))
-        import tyro
-
-        config = tyro.cli(
-            _load(command.config),
-            args=rest,
-            prog=f"pixelis {name}",
-            description=f"{command.help.capitalize()}. With --json the result is the last line.",
-        )
+            return int(_load(command.run)(rest))
+        config = parse([name, *(word for word in rest if word != "--json")])
     except SystemExit as stop:  # tyro has said what is wrong, or printed help
         return 0 if stop.code in (0, None) else 2
     except ImportError as error:
@@ -161,6 +153,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if as_json:
         print(json.dumps(result))
     return 1 if result.get("ok") is False else 0
+
+
+def parse(words: Sequence[str]) -> Any:
+    """The settings that a command line stands for.
+
+    Args:
+        words: The name of a subcommand that has settings, and its options.
+
+    Raises:
+        SystemExit: Something is wrong with the options, or help was asked for; tyro has said so.
+    """
+    import tyro
+
+    name, *rest = words
+    command = COMMANDS[name]
+    assert command.config is not None
+    return tyro.cli(
+        _load(command.config),
+        args=rest,
+        prog=f"pixelis {name}",
+        description=f"{command.help.capitalize()}. With --json the result is the last line.",
+    )
 
 
 def _quiet() -> None:
