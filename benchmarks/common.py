@@ -121,8 +121,9 @@ def median_range(values: Sequence[float], digits: int = 0) -> str:
 
 
 def commit() -> str:
-    """The commit, with a plus where files have been changed since."""
-    return _git("rev-parse", "--short", "HEAD") + ("+" if _git("diff", "HEAD") else "")
+    """The commit, with a plus where files have been changed since: others than results."""
+    changed = _git("diff", "HEAD", "--", ".", ":!benchmarks/results")
+    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str:
