@@ -88,7 +88,9 @@ def main() -> int:
         for arm in args.arms
         if ARMS[arm] is not None or seed == 0
     }
-    found = study.records(list(runs.values()))
+    found: dict[str, dict[str, Any]] = {}
+    for seed in range(args.seeds):
+        found |= study.records([run for (_, own), run in runs.items() if own == seed])
     records = {cell: found[run.name] for cell, run in runs.items()}
     results = by_play({cell: record["plays"] for cell, record in records.items()})
     tables = [table(f"CC-RFT on unseen rooms, {name}", results[name], MEASURES) for name in plays]

@@ -38,6 +38,7 @@ def save(
     tables: Sequence[Table],
     raw: dict[str, Any],
     commits: Sequence[str] = (),
+    machines: Sequence[dict[str, Any]] = (),
     seconds: float | None = None,
 ) -> None:
     """Writes `benchmarks/results/<name>.json` and prints the tables.
@@ -48,13 +49,14 @@ def save(
         tables: What it came to.
         raw: What they are made of.
         commits: At which it was measured; default: this one.
+        machines: On which it was measured, as of `machine`; default: this one.
         seconds: That it took; default: since this process began.
     """
     result = {
         "name": name,
         "command": shlex.join(["python", *sys.argv]),
         "commit": ", ".join(commits) or commit(),
-        "machine": machine(),
+        "machine": _both(machines or [machine()]),
         "seeds": list(seeds),
         "seconds": round(time.monotonic() - _STARTED if seconds is None else seconds),
         "tables": [vars(table) for table in tables],
@@ -92,6 +94,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _both(machines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several machines in the form of one."""
+    named = {key: dict.fromkeys(str(one[key]) for one in machines) for key in machines[0]}
+    return {key: " / ".join(found) for key, found in named.items()}
+
+
 def with_interval(values: Sequence[float], digits: int = 3) -> str:
     """`mean [low, high]`, or a dash for no values."""
     if not len(values):
@@ -121,8 +129,8 @@ def median_range(values: Sequence[float], digits: int = 0) -> str:
 
 
 def commit() -> str:
-    """The commit, with a plus where files have been changed since: others than results."""
-    changed = _git("diff", "HEAD", "--", ".", ":!benchmarks/results")
+    """The commit, with a plus where files have been changed since; records of runs are none."""
+    changed = _git("diff", "HEAD", "--", ".", ":!benchmarks/results/studies")
     return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from common import save
 from playing import Place, Play
@@ -60,17 +61,31 @@ def main() -> int:
         tools="oracle",
         grid=GRID,
     )
-    write_demonstrations(corpus)
     train = ("sft", "--epochs", str(args.epochs), "--optimizer", "muon", "--data", str(corpus.out))
     plays = {"unseen": Play(Place(tuple(args.types), args.episodes))}
-    study = Study(args.runs, args.kept, args.model, lambda _: {}, args.jobs)
+    made_of = {k: v for k, v in vars(corpus).items() if k not in ("out", "workers")}
+    study = Study(
+        args.runs,
+        args.kept,
+        args.model,
+        note=lambda _: {},
+        jobs=args.jobs,
+        prepare=lambda: write_demonstrations(corpus),
+    )
     seeds = range(args.seeds)
     runs = {
-        (arm, seed): Run(cell_name(arm, seed), (*train, "--seed", str(seed), *words), plays)
+        (arm, seed): Run(
+            cell_name(arm, seed),
+            (*train, "--seed", str(seed), *words),
+            plays,
+            made_of=made_of,
+        )
         for seed in seeds
         for arm, words in ARMS.items()
     }
-    found = study.records(list(runs.values()))
+    found: dict[str, dict[str, Any]] = {}
+    for seed in seeds:
+        found |= study.records([run for (_, own), run in runs.items() if own == seed])
     rows = by_play({cell: found[run.name]["plays"] for cell, run in runs.items()})["unseen"]
     title = f"Fine-tuning ablation: {args.seeds} seeds, {args.episodes} unseen tasks each"
     save("sft_ablation", seeds, [table(title, rows, MEASURES)], {}, **made_at(found.values()))

@@ -10,13 +10,14 @@ tools (its folder ``direct``); it is not shipped, so without it that row is miss
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from common import Table, save
 
-from pixelis_agent.audit import CHANGES, CONTROL, audit, causal_rapr
+from pixelis_agent.audit import CHANGES, CONTROL, audit, by_operation
 from pixelis_agent.config import EvalConfig
 from pixelis_agent.demo import trained_types
 from pixelis_agent.evaluate import evaluate
@@ -74,11 +75,11 @@ def main() -> int:
                 env_kwargs={"types": types, "level": level},
                 episodes=given.episodes,
                 seed=given.seed,
-                out=given.out / f"level-{level}" / name.replace(" ", "-"),
+                out=given.out / f"level-{level}" / re.sub(r"\W+", "-", name),
                 workers=given.workers,
                 lockstep=True,
             )
-            played[name] = report.to_dict()
+            played[name] = report.to_dict() | {"played_with": report.played_with}
             table.rows.append(figures(name, report.summary))
         tables.append(table)
         for agent in given.agents:
@@ -87,31 +88,37 @@ def main() -> int:
             for name, row in played[agent]["per_type"].items():
                 kinds.rows.append(figures(name, row))
             tables.append(kinds)
-    tables.append(causes(given, types))
+    audits = {agent: audited(given, types, agent) for agent in given.agents}
+    tables.append(causes(audits))
+    raw["audits"] = audits
     save("tiny_agent", [given.seed], tables, raw)
     return 0
 
 
-def causes(given: argparse.Namespace, types: list[str]) -> Table:
-    """The share of answers that another result of an operation changes, by operation."""
+def audited(given: argparse.Namespace, types: list[str], agent: str) -> dict[str, Any]:
+    """By operation and by change, the share of an agent's answers that come out different."""
+    effects = audit(
+        make_policy(EvalConfig(agent)),
+        "Pixelis-v0",
+        env_kwargs={"types": types},
+        episodes=given.audited,
+        seed=given.seed,
+        workers=given.workers,
+    )
+    return by_operation(effects)
+
+
+def causes(audits: dict[str, dict[str, Any]]) -> Table:
+    """What audits say, a row an agent and operation."""
     title = "Causal RaPR: answers that come out different where a result is"
     table = Table(title, ["agent", "operation", "n", *CHANGES, f"all but {CONTROL}"])
-    for agent in given.agents:
-        effects = audit(
-            make_policy(EvalConfig(agent)),
-            "Pixelis-v0",
-            env_kwargs={"types": types},
-            episodes=given.audited,
-            seed=given.seed,
-            workers=given.workers,
-        )
-        ops = sorted({effect.op for effect in effects})
-        for op in (*ops, "all"):
-            own = [effect for effect in effects if op in (effect.op, "all")]
-            parts = [causal_rapr([e for e in own if e.how == how]) for how in CHANGES]
-            parts.append(causal_rapr([e for e in own if e.how != CONTROL]))
-            cells = [as_text(p["causal_rapr"], (p["low"], p["high"]), digits=2) for p in parts]
-            table.rows.append([agent, op, str(parts[-1]["n"]), *cells])
+    for agent, figures in audits.items():
+        for op, parts in figures.items():
+            cells = [
+                as_text(one["causal_rapr"], (one["low"], one["high"]), digits=2)
+                for one in parts.values()
+            ]
+            table.rows.append([agent, op, str(parts["all"]["n"]), *cells])
     return table
 
 

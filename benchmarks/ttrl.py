@@ -120,7 +120,9 @@ def shifts(args: argparse.Namespace, name: str, arms: Mapping[str, Sequence[str]
                 words = training(args, "--shift", shift, "--seed", str(seed), *words)
                 runs[shift, arm, seed] = Run(f"{shift}/{cell_name(arm, seed)}", words, both)
     study = Study(args.runs, args.kept, args.model, noted, args.jobs)
-    found = study.records(list(runs.values()))
+    found: dict[str, dict[str, Any]] = {}
+    for seed in range(args.seeds):
+        found |= study.records([run for (_, _, own), run in runs.items() if own == seed])
     results = {
         shift: by_play(
             {
@@ -171,8 +173,9 @@ def sequence(args: argparse.Namespace, name: str) -> None:
             lived.append(Run(stage, words, everywhere, start=lived[-1] if number else None))
         lives.append(lived)
     study = Study(args.runs, args.kept, args.model, noted, args.jobs)
-    # Stage by stage: each starts from the one before.
-    found = study.records([run for stage in zip(*lives, strict=True) for run in stage])
+    found: dict[str, dict[str, Any]] = {}
+    for stage in zip(*lives, strict=True):  # each starts from the one before
+        found |= study.records(stage)
     stages = ["start", *(f"{k + 1}. {shift}" for k, shift in enumerate(args.sequence))]
     made = []
     for kind in ("", ", sampled"):

@@ -259,6 +259,20 @@ def causal_rapr(effects: Sequence[Effect]) -> dict[str, Any]:
     return {"n": len(effects), "causal_rapr": mean, "low": low, "high": high}
 
 
+def by_operation(effects: Sequence[Effect]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The shares of answers that differ, as of `causal_rapr`.
+
+    Returns:
+        By operation, and of "all", by what was changed, and by "all" but the control.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for op in (*sorted({effect.op for effect in effects}), "all"):
+        own = [effect for effect in effects if op in (effect.op, "all")]
+        found[op] = {how: causal_rapr([e for e in own if e.how == how]) for how in CHANGES}
+        found[op]["all"] = causal_rapr([e for e in own if e.how != CONTROL])
+    return found
+
+
 def run(config: AuditConfig) -> dict[str, Any]:
     """Audits as `config` says, prints the table, and returns the figures."""
     from rich.box import SIMPLE_HEAD
@@ -283,16 +297,11 @@ def run(config: AuditConfig) -> dict[str, Any]:
         batch=config.batch,
         seed=config.seed,
     )
-    ops = sorted({effect.op for effect in effects})
-    figures: dict[str, Any] = {}
+    figures = by_operation(effects)
     table = Table(title=f"causal RaPR of {config.policy}", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("operation", *CHANGES, "all"):
         table.add_column(column, justify="left" if column == "operation" else "right")
-    for op in (*ops, "all"):
-        own = [e for e in effects if op in (e.op, "all")]
-        parts = {how: causal_rapr([e for e in own if e.how == how]) for how in CHANGES}
-        parts["all"] = causal_rapr([e for e in own if e.how != CONTROL])
-        figures[op] = parts
+    for op, parts in figures.items():
         table.add_row(
             op,
             *(as_text(p["causal_rapr"], (p["low"], p["high"]), digits=2) for p in parts.values()),

@@ -74,6 +74,8 @@ def evaluate(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, not {samples}")
+    settings = getattr(policy, "settings", None)
+    played_with = settings() if callable(settings) and out is not None else {}
     kwargs = dict(env_kwargs or {})
     whole, by_type = Tally(), defaultdict[str, Tally](Tally)
     said: dict[int, dict[str, Any]] = {}
@@ -114,7 +116,7 @@ def evaluate(
     if unreadable and not whole.rows:
         first = next(iter(unreadable.values()))
         raise ValueError(f"not one of {len(unreadable)} media can be read, the first: {first}")
-    usage, settings = getattr(policy, "usage", None), getattr(policy, "settings", None)
+    usage = getattr(policy, "usage", None)
     benchmark = None
     if source is not None:
         known = scores_of_tasks(whole.rows)
@@ -134,7 +136,7 @@ def evaluate(
         rows=whole.rows,
         wall_seconds=time.perf_counter() - started,
         usage=None if usage is None else asdict(usage),
-        played_with={} if settings is None or out is None else settings(),
+        played_with=played_with,
         benchmark=benchmark,
     )
     if out is not None:

@@ -51,8 +51,9 @@ def run(config: MemoryConfig) -> dict[str, Any]:
             said = {"written": export(memory, config.out), "file": str(config.out)}
         elif config.action == "ledger":
             rows = memory.ledger.rows()
-            print("\n".join(map(json.dumps, rows)))
-            return {"updates": len(rows)}
+            for row in rows:
+                print(json.dumps(row))
+            return {"rows": len(rows)}
         else:
             said = stats(memory)
     print(json.dumps(said, indent=1))

@@ -18,8 +18,8 @@ from pixelis_env.trace import Trace
 
 
 def stats(memory: Memory) -> dict[str, Any]:
-    """What it holds, in figures: entries, those learned from, images, updates, bytes in all and
-    an entry."""
+    """What it holds, in figures: entries, those learned from, images, updates, bytes in all (of
+    the ledger too) and an entry."""
     count = len(memory)
     files = [f for f in memory.folder.iterdir() if f.is_file()]
     size = sum(file.stat().st_size for file in files)
@@ -30,7 +30,7 @@ def stats(memory: Memory) -> dict[str, Any]:
         "learned": one("SELECT count(*) FROM votes WHERE learned"),
         "traces": one("SELECT count(*) FROM traces"),
         "images": one("SELECT count(*) FROM images"),
-        "updates": one("SELECT count(*) FROM updates"),
+        "updates": one("SELECT count(DISTINCT step) FROM updates"),
         "mean_confidence": one("SELECT avg(confidence) FROM votes"),
         "search": "graph" if memory.index.is_graph else "exact",
         "bytes": size,

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from pixelis_agent.dialogue import Dialogue
 from pixelis_agent.images import Picture
-from pixelis_agent.models.align import alignment_of
 from pixelis_agent.models.batch import (
     base_model,
     later_images,
@@ -120,11 +119,11 @@ class VLMPolicy:
         return turns
 
     def settings(self) -> dict[str, Any]:
-        """With what it plays: a digest of the weights, how they are aligned, how it samples."""
+        """With what it plays: a digest of the weights, how they are held, and how it samples."""
         return {
             "weights": weights_digest(self.model),
-            "aligned": None if (found := alignment_of(self.model)) is None else found.strength,
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "quantized": bool(getattr(self.model, "is_quantized", False)),
             "temperature": self._temperature,
             "top_p": self._top_p,
             "max_new_tokens": self._max_new_tokens,

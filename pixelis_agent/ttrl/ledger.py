@@ -17,8 +17,27 @@ STOP = "stop"
 """The decision of the last row where a run has stopped itself; it names no queries."""
 
 
+def check_ledger(run: str | Path) -> None:
+    """Refuses a run whose ledger is not where it is now.
+
+    Raises:
+        ValueError: Another version made it.
+    """
+    old = Path(run) / "ledger.jsonl"
+    if old.exists():
+        raise ValueError(
+            f"the run in {run} was made by another version, which kept its ledger in {old.name}: "
+            "begin another run in another folder"
+        )
+
+
 def read_ledger(run: str | Path) -> list[dict[str, Any]]:
-    """The rows of a run's ledger; none where nothing is remembered yet."""
+    """The rows of a run's ledger; none where nothing is remembered yet.
+
+    Raises:
+        ValueError: As of `check_ledger`.
+    """
+    check_ledger(run)
     file = Path(run) / "memory" / RECORD
     if not file.is_file():
         return []

@@ -23,7 +23,7 @@ from pixelis_agent.ttrl.actor import Actor
 from pixelis_agent.ttrl.apart import apart
 from pixelis_agent.ttrl.beside import serve
 from pixelis_agent.ttrl.judging import figures
-from pixelis_agent.ttrl.ledger import read_ledger
+from pixelis_agent.ttrl.ledger import check_ledger, read_ledger
 from pixelis_agent.ttrl.updater import Updater
 
 
@@ -42,14 +42,10 @@ def train(config: TTRLConfig) -> dict[str, Any]:
     one_thread()
     _check(config)
     out = Path(config.out)
+    check_ledger(out)
     # With other micro-batches sums differ, and the ledger could not be made again.
     free = {"updates", "batch", "capacity", "largest_loss"}
     write_settings(config, out, free, begun_by="memory/*.sqlite")
-    if (old := out / "ledger.jsonl").exists():
-        raise ValueError(
-            f"the run in {out} was begun by another version, which kept its ledger in {old.name}: "
-            "begin another run in another folder"
-        )
     if config.beside:
         return serve(config)
     updater = Updater(config)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pixelis_agent.models.load import TINY
+from pixelis_agent.models.load import CCRFT, TINY
 
 pytestmark = pytest.mark.usefixtures("benchmarks")
 
@@ -56,7 +56,7 @@ def test_what_was_played_is_not_played_again(
     with pytest.raises(ValueError, match=r"start-0\.json was made otherwise .model oracle, not r"):
         study_of(tmp_path, "random").records([start])
     other = replace(start, plays={"greedy": Play(place(1))})
-    with pytest.raises(ValueError, match=r"'tasks': 2.*: remove it to make it anew"):
+    with pytest.raises(ValueError, match=r"'tasks': 2.*, remove it and the run's folder"):
         study_of(tmp_path, "oracle").records([other])
 
 
@@ -80,6 +80,24 @@ def test_runs_are_trained_once_one_after_another(
     assert known[second.name]["audits"]["audit"]["all"]["unchanged"]["causal_rapr"] == 0
     kept = json.loads((tmp_path / "kept" / "life" / "second.json").read_text())
     assert (kept["settings"]["model"], kept["settings"]["seed"]) == ("life/first", 1)
+    # Known, though the runs themselves are gone; what has other weights is not taken for them.
     shutil.rmtree(tmp_path / "runs")
+    study_of(tmp_path, TINY).records([second, first])
+    with pytest.raises(ValueError, match=r"was made otherwise .model pixelis-tiny, not"):
+        study_of(tmp_path, CCRFT).records([first])
+    kept["start"] = "0" * 64
+    (tmp_path / "kept" / "life" / "second.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match="started from another life/first"):
+        study_of(tmp_path, TINY).records([second, first])
     monkeypatch.setattr(study.subprocess, "run", forbidden)
-    assert study_of(tmp_path, TINY).records([second, first]) == known
+    assert study_of(tmp_path, TINY).records([first]) == {first.name: known[first.name]}
+
+
+def test_a_run_of_which_nothing_is_known_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    import study
+    from playing import Play
+
+    run = study.Run("old", (*TTRL, "--updates", "0"), {"greedy": Play(place(1))})
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    with pytest.raises(ValueError, match="not which commit it was begun at: remove it"):
+        study_of(tmp_path, TINY).records([run])

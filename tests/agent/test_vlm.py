@@ -165,7 +165,7 @@ def test_settings_out_of_range(
 def test_it_says_with_what_it_plays(tiny: Any, processor: Processor) -> None:
     said = VLMPolicy(tiny, processor, temperature=0.5).settings()
     assert json.loads(json.dumps(said)) == said
-    assert (said["temperature"], said["dtype"], said["aligned"]) == (0.5, "float32", None)
+    assert (said["temperature"], said["dtype"], said["quantized"]) == (0.5, "float32", False)
     other = copy.deepcopy(tiny)
     assert VLMPolicy(other, processor).settings()["weights"] == said["weights"]
     with torch.no_grad():
