@@ -1,6 +1,6 @@
 """The shipped agents on unseen tasks, between chance, one without tools, and the oracle.
 
-``python benchmarks/tiny_agent.py`` plays the same 500 tasks of each level, of the question types
+``python benchmarks/tiny_agent.py`` plays the same 500 and 250 tasks of two levels, of the types
 that the agents are trained for (at level 1), with every policy, and writes the traces to
 ``runs/tiny_agent/``. Then it asks by a causal audit whether the agents' answers rest on what their
 operations returned. `--silent` names the run of `pixelis_agent.tiny.train` that answers without
@@ -53,8 +53,8 @@ def main() -> int:
     parser.add_argument("--silent", help="the run that answers without tools")
     parser.add_argument("--types", nargs="+", help="question types; default: the shipped card's")
     parser.add_argument("--levels", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--episodes", type=int, default=500, help="tasks of each level")
-    parser.add_argument("--audited", type=int, default=60, help="tasks of level 1 an agent")
+    parser.add_argument("--episodes", nargs="+", type=int, default=[500, 250], help="a level")
+    parser.add_argument("--audited", type=int, default=40, help="tasks of level 1 an agent")
     parser.add_argument("--seed", type=int, default=JUDGED, help="of the tasks")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/tiny_agent"))
@@ -64,7 +64,7 @@ def main() -> int:
     players |= {agent: agent for agent in given.agents} | {"oracle": "oracle"}
     tables: list[Table] = []
     raw: dict[str, Any] = {}
-    for level in given.levels:
+    for level, episodes in zip(given.levels, given.episodes, strict=True):
         table = Table(f"Unseen tasks of level {level}", ["policy", "n", *COLUMNS.values()])
         played = raw[f"level {level}"] = {}
         for name, policy in players.items():
@@ -73,7 +73,7 @@ def main() -> int:
             report = evaluate(
                 make_policy(EvalConfig(policy)),
                 env_kwargs={"types": types, "level": level},
-                episodes=given.episodes,
+                episodes=episodes,
                 seed=given.seed,
                 out=given.out / f"level-{level}" / re.sub(r"\W+", "-", name),
                 workers=given.workers,
