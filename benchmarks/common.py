@@ -96,6 +96,8 @@ def machine() -> dict[str, Any]:
 
 def _both(machines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Several machines in the form of one."""
+    if all(one == machines[0] for one in machines):
+        return machines[0]
     named = {key: dict.fromkeys(str(one[key]) for one in machines) for key in machines[0]}
     return {key: " / ".join(found) for key, found in named.items()}
 

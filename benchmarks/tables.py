@@ -49,6 +49,12 @@ BRIEF = (
     ("– the same by TTRL's majority of answers", "ttrl", "majority of answers (TTRL)|sampled", 3),
     ("– change of the score without the shift, greedy", "ttrl", "whole|greedy", 4),
     (
+        "– the same where 30 % of what it met was made to agree on a wrong answer",
+        "ttrl_poisoned",
+        "30 % planted|greedy",
+        4,
+    ),
+    (
         "adapting, its processes killed 200 times: answers lost",
         "kills",
         "the one that answers, or both",

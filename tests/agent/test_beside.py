@@ -149,6 +149,7 @@ def test_who_answers_on_without_learning_keeps_no_more_than_there_is_room_for(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_with_its_updater_a_server_goes_on(tmp_path: Path) -> None:
     chance = random.Random(1)
     words = [sys.executable, "-m", "pixelis_agent.cli", "ttrl", "--model", TINY, "--out"]

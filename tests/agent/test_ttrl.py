@@ -260,6 +260,7 @@ def test_it_adapts_without_labels_and_continues_bit_for_bit(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_full_memory_forgets_the_same_in_a_run_that_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
