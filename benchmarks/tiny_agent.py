@@ -1,8 +1,8 @@
 """The shipped agents on unseen tasks, between chance, one without tools, and the oracle.
 
-``python benchmarks/tiny_agent.py`` plays the same 500 and 250 tasks of two levels, of the types
-that the agents are trained for (at level 1), with every policy, and writes the traces to
-``runs/tiny_agent/``. Then it asks by a causal audit whether the agents' answers rest on what their
+``python benchmarks/tiny_agent.py`` plays the same 500 and 200 tasks of two levels, of the types
+that the agents are trained for (at level 1), with every policy (chance and the oracle the first 100
+of them), and writes the traces to ``runs/tiny_agent/``. Then it asks by a causal audit whether the agents' answers rest on what their
 operations returned. `--silent` names the run of `pixelis_agent.tiny.train` that answers without
 tools (its folder ``direct``); it is not shipped, so without it that row is missing.
 """
@@ -34,6 +34,7 @@ def figures(name: str, summary: Summary | dict[str, Any]) -> list[str]:
     return [name, str(row["n"]), *cells]
 
 
+ENOUGH = 100  # tasks for chance and the oracle: nobody doubts what they score
 COLUMNS = {
     "score": "score",
     "solved": "solved",
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("--silent", help="the run that answers without tools")
     parser.add_argument("--types", nargs="+", help="question types; default: the shipped card's")
     parser.add_argument("--levels", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--episodes", nargs="+", type=int, default=[500, 250], help="a level")
+    parser.add_argument("--episodes", nargs="+", type=int, default=[500, 200], help="a level")
     parser.add_argument("--audited", type=int, default=40, help="tasks of level 1 an agent")
     parser.add_argument("--seed", type=int, default=JUDGED, help="of the tasks")
     parser.add_argument("--workers", type=int, default=2)
@@ -73,7 +74,7 @@ def main() -> int:
             report = evaluate(
                 make_policy(EvalConfig(policy)),
                 env_kwargs={"types": types, "level": level},
-                episodes=episodes,
+                episodes=min(episodes, ENOUGH) if policy in ("random", "oracle") else episodes,
                 seed=given.seed,
                 out=given.out / f"level-{level}" / re.sub(r"\W+", "-", name),
                 workers=given.workers,
