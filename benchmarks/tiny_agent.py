@@ -3,8 +3,9 @@
 ``python benchmarks/tiny_agent.py`` plays the same 500 and 200 tasks of two levels, of the types
 that the agents are trained for (at level 1), with every policy (chance and the oracle the first 100
 of them), and writes the traces to ``runs/tiny_agent/``. Then it asks by a causal audit whether the
-agents' answers rest on what their operations returned. `--silent` names the run of `pixelis_agent.tiny.train` that answers without
-tools (its folder ``direct``); it is not shipped, so without it that row is missing.
+agents' answers rest on what their operations returned. `--silent` names the run of
+`pixelis_agent.tiny.train` that answers without tools (its folder ``direct``); it is not shipped, so
+without it that row is missing.
 """
 
 from __future__ import annotations
