@@ -1,17 +1,17 @@
 """The causal audit: did the answer rest on what the operations returned?
 
-Episodes are played as they are, and again once for each of their operations with its result changed
-before the policy sees it; the policy goes on by itself from there.
+Episodes are played as they are, or taken from an evaluation that was written down, and played again
+once for each of their operations with its result changed before the policy sees it: up to there the
+turns are those of the first time, from there the policy goes on by itself.
 
 - *blank*: every image grey, the text cut to what came back (`e2 text_lines`);
 - *shuffled*: something else that the same operation returned in another episode;
 - *removed*: no image and no text;
 - *unchanged*: the control: played again as it was.
 
-**Causal RaPR** is the share of answers that come out different by the first three. The policy takes
-the likeliest token, so that nothing but the change makes a difference; up to it the episodes are
-the same, which is checked. Where a model's arithmetic depends on which episodes are computed
-together, the control shows how often that alone changes an answer.
+**Causal RaPR** is the share of answers that come out different by the first three. A policy that
+takes the likeliest token differs by nothing but the change; how often it differs without one, as
+where the arithmetic depends on which episodes are computed together, is what the control says.
 """
 
 from __future__ import annotations
@@ -23,85 +23,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from pixelis_agent.collect import AsyncPolicy, Finished, collector_for
-from pixelis_agent.collect.flight import episode_seed
+from pixelis_agent.collect import AnyCollector, AsyncPolicy, Finished, collector_for
+from pixelis_agent.collect.flight import tickets
 from pixelis_agent.config import AuditConfig, EvalConfig
+from pixelis_agent.evaluate import trace_file
+from pixelis_agent.evaluated import Evaluation, RunError, read_evaluation
 from pixelis_agent.figures import show
 from pixelis_agent.images import picture_key
-from pixelis_agent.policies.base import Episode, Policy, Turn
+from pixelis_agent.interventions import CHANGES, CONTROL, Change, Key, Observation, intervened
+from pixelis_agent.policies.base import Episode, Policy
 from pixelis_agent.policies.make import make_policy
+from pixelis_agent.policies.scripted import ScriptedPolicy
 from pixelis_agent.splits import evaluation_indices
 from pixelis_agent.tally import as_text
 from pixelis_agent.task_settings import env_arguments
 from pixelis_env.describe import OWN_ID
 from pixelis_env.metrics.interval import ratio_interval
-from pixelis_env.trace import final_answer
-
-CONTROL = "unchanged"
-CHANGES = ("blank", "shuffled", "removed", CONTROL)
-GREY = 128
-
-Observation = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something that is done to the result of one operation.
-
-    Attributes:
-        step: The operation's number in its episode, from 1.
-        op: Which it is.
-        how: One of `CHANGES`.
-        other: What is shown instead, for "shuffled".
-    """
-
-    step: int
-    op: str
-    how: str
-    other: Observation | None = None
-
-    def apply(self, observation: Observation) -> Observation:
-        """The observation that the policy is shown; the one given is left as it is."""
-        if self.how == CONTROL:
-            return observation
-        if self.other is not None:
-            # Under its own id: a name of evidence that does not exist would be another change.
-            own = OWN_ID.match(observation["text"])
-            text = OWN_ID.sub(own[0], self.other["text"]) if own else self.other["text"]
-            return {**self.other, "text": text}
-        if self.how == "removed":
-            return {**observation, "text": "", "images": [], "times": [], "regions": []}
-        grey = [Image.new("RGB", image.size, (GREY,) * 3) for image in observation["images"]]
-        return {**observation, "text": observation["text"].split(":")[0], "images": grey}
-
-
-class Intervened:
-    """A policy that is shown changed results.
-
-    Args:
-        policy: Who plays; without chance.
-        changes: By the task's index and the episode's seed.
-    """
-
-    needs_oracle = False
-
-    def __init__(self, policy: Policy, changes: dict[tuple[int, int], Change]) -> None:
-        self.name = f"{policy.name}, intervened"
-        self._policy, self._changes = policy, changes
-
-    def act(self, episodes: Sequence[Episode]) -> list[Turn]:
-        """The next turn of each; where its change is due, after that was made."""
-        for episode in episodes:
-            change = self._changes[episode.index, episode.seed]
-            if len(episode.turns) == change.step:
-                episode.observations[-1] = change.apply(episode.observations[-1])
-        return self._policy.act(episodes)
-
-    def finish(self, episode: Episode) -> None:
-        """As of `Policy`."""
-        self._policy.finish(episode)
+from pixelis_env.trace import Step, Trace, TraceError, final_answer
 
 
 @dataclass(frozen=True)
@@ -124,7 +62,7 @@ class Effect:
 
 
 def audit(
-    policy: Policy,
+    policy: Policy | AsyncPolicy,
     env_id: str,
     *,
     env_kwargs: dict[str, Any] | None = None,
@@ -137,11 +75,11 @@ def audit(
     """Plays tasks, and again with each operation's result changed.
 
     Args:
-        policy: Who plays; without chance, e.g. a `VLMPolicy` of temperature 0.
+        policy: Who plays; best without chance, e.g. a `VLMPolicy` of temperature 0.
         env_id: A registered environment.
         env_kwargs: The environment's keyword arguments.
         episodes: How many tasks; of a finite source at most all its tasks.
-        indices: These tasks instead, each once.
+        indices: These tasks instead.
         workers: Processes that hold environments; 0 = this one.
         batch: Episodes that the policy is asked about at once.
         seed: Chooses the tasks, as of `pixelis eval`, and seeds the episodes.
@@ -150,41 +88,123 @@ def audit(
         One effect for each answered episode, each of its valid operations and each change.
 
     Raises:
-        ValueError: An episode went another way before its change: the policy plays by chance.
+        ValueError: An operation returned something else when it was called again.
     """
     with collector_for(env_id, env_kwargs, workers=workers, batch=batch) as collector:
         if indices is None:
             indices = evaluation_indices(seed, episodes, collector.size)
-        options: dict[str, Any] = {"batch": batch, "seed": seed, "lockstep": True}
-        played = {f.episode.index: f for f in collector.run(policy, indices, **options)}
-        plan = _plan(played)
-        changes: dict[tuple[int, int], Change] = {}
-        wanted: list[tuple[int, Change]] = []
-        for index, own in plan.items():
-            for repeat, change in enumerate(own):
-                changes[index, episode_seed(seed, index, repeat)] = change
-                wanted.append((index, change))
-        again = collector.run(
-            Intervened(policy, changes), [index for index, _ in wanted], **options
-        )
-        return [
-            _effect(played[wanted[f.position][0]], f, wanted[f.position][1])
-            for f in sorted(again, key=lambda f: f.position)
-        ]
+        played = list(collector.run(policy, indices, batch=batch, seed=seed, lockstep=True))
+        return _change(policy, collector, played, batch, seed)
 
 
-def _plan(played: dict[int, Finished]) -> dict[int, list[Change]]:
-    """The changes of each episode that was answered."""
+def audit_evaluation(
+    policy: Policy | AsyncPolicy,
+    kept: Evaluation,
+    *,
+    root: Path | None = None,
+    episodes: int = 50,
+    workers: int = 2,
+    batch: int = 16,
+    seed: int = 0,
+) -> list[Effect]:
+    """Plays the episodes of an evaluation again with each operation's result changed.
+
+    Args:
+        policy: Who goes on after a change; as a rule the one that was evaluated.
+        kept: What `evaluated.read_evaluation` read.
+        root: Of a benchmark: the folder that holds its files, where it is another by now.
+        episodes: How many, the first ones.
+        workers: Processes that hold environments; 0 = this one.
+        batch: Episodes that the policy is asked about at once.
+        seed: Of the episodes that go on.
+
+    Returns:
+        As of `audit`.
+
+    Raises:
+        RunError: An episode has no trace or dialogue, or does not come out as it is there.
+        ValueError: As of `audit`.
+    """
+    rows = [(int(row["index"]), int(row["sample"])) for row in kept.episodes[:episodes]]
+    traces = [_trace(kept, *row) for row in rows]
+    indices = [index for index, _ in rows]
+    script: dict[Key, list[str]] = {}
+    for row, ticket in zip(rows, tickets(indices, seed), strict=True):
+        if row not in kept.dialogues:
+            raise RunError(f"{kept.traces.parent} lacks the dialogue of task {row[0]}")
+        script[ticket.index, ticket.seed] = kept.dialogues[row][1::2]
+
+    def said(episode: Episode) -> str:
+        turns, number = script[episode.index, episode.seed], len(episode.turns)
+        # Where it goes on for longer than it did, the comparison below says so.
+        return turns[number] if number < len(turns) else ""
+
+    kwargs = kept.env_kwargs | ({} if root is None else {"root": str(root)})
+    with collector_for(kept.env, kwargs, workers=workers, batch=batch) as collector:
+        again = collector.run(ScriptedPolicy(said), indices, batch=batch, seed=seed, lockstep=True)
+        played = sorted(again, key=lambda finished: finished.position)
+        for finished, trace, row in zip(played, traces, rows, strict=True):
+            _same(finished.steps, trace, kept.traces / trace_file(*row))
+        return _change(policy, collector, played, batch, seed)
+
+
+def _trace(kept: Evaluation, index: int, sample: int) -> Trace:
+    try:
+        return Trace.load(kept.traces / trace_file(index, sample))
+    except TraceError as error:
+        raise RunError(str(error)) from None
+
+
+def _same(steps: Sequence[Step], trace: Trace, path: Path) -> None:
+    """Raises RunError where an episode did not come out as its trace has it."""
+    if tuple(steps) == trace.steps:
+        return
+    pairs = zip(steps, trace.steps, strict=False)
+    equal = (now.action == then.action and now.evidence == then.evidence for now, then in pairs)
+    number = next((k for k, same in enumerate(equal, 1) if not same), len(trace.steps))
+    raise RunError(
+        f"{path}: step {number} comes out otherwise than it did, so its causes cannot be told: the "
+        "environment, its tools or their versions are others (pixelis replay says more)"
+    )
+
+
+def _change(
+    policy: Policy | AsyncPolicy,
+    collector: AnyCollector,
+    played: Sequence[Finished],
+    batch: int,
+    seed: int,
+) -> list[Effect]:
+    """Plays episodes again, once for each operation and change."""
+    wanted = _plan(played)
+    indices = [finished.episode.index for finished, _ in wanted]
+    begun = {
+        (ticket.index, ticket.seed): (finished.episode.turns, change)
+        for ticket, (finished, change) in zip(tickets(indices, seed), wanted, strict=True)
+    }
+    goes_on = intervened(policy, begun)
+    again = collector.run(goes_on, indices, batch=batch, seed=seed, lockstep=True)
+    by_position = sorted(again, key=lambda finished: finished.position)
+    return [
+        _effect(before, after, change)
+        for (before, change), after in zip(wanted, by_position, strict=True)
+    ]
+
+
+def _plan(played: Sequence[Finished]) -> list[tuple[Finished, Change]]:
+    """The episodes that were answered, each with each of its changes."""
+    by_task = sorted(played, key=lambda finished: (finished.episode.index, finished.position))
     shown: dict[str, list[tuple[int, Observation]]] = defaultdict(list)
-    for index, finished in sorted(played.items()):
+    for finished in by_task:
         for number, step in enumerate(finished.steps, start=1):
             if step.valid:
-                shown[step.action.op].append((index, finished.episode.observations[number]))
-    plan: dict[int, list[Change]] = {}
-    for index, finished in sorted(played.items()):
+                seen = finished.episode.index, finished.episode.observations[number]
+                shown[step.action.op].append(seen)
+    plan: list[tuple[Finished, Change]] = []
+    for finished in by_task:
+        index = finished.episode.index
         if final_answer(finished.steps) is None:
             continue
-        plan[index] = []
         for number, step in enumerate(finished.steps, start=1):
             if not step.valid:
                 continue
@@ -200,16 +220,15 @@ def _plan(played: dict[int, Finished]) -> dict[int, list[Change]]:
                     if not others:
                         continue
                     change = replace(change, other=others[index % len(others)])
-                plan[index].append(change)
+                plan.append((finished, change))
     return plan
 
 
 def _effect(before: Finished, after: Finished, change: Change) -> Effect:
-    same = [step.action for step in before.steps[: change.step]]
-    if [step.action for step in after.steps[: change.step]] != same:
+    if after.steps[: change.step] != before.steps[: change.step]:
         raise ValueError(
-            f"task {before.episode.index} was played otherwise before its result {change.step} was "
-            "changed: an audit needs a policy without chance (temperature 0)"
+            f"task {before.episode.index}: operation {change.step} ({change.op}) or one before it "
+            "returned something else when it was called again: an audit needs tools without chance"
         )
     return Effect(
         index=before.episode.index,
@@ -285,18 +304,22 @@ def run(config: AuditConfig) -> dict[str, Any]:
         made = replay_ledger(config_of(config.policy))
         print(f"{made['updates']} updates came out the same; adapter {made['adapter']}")
         return made
-    policy = make_policy(EvalConfig(config.policy, max_tokens=config.max_tokens))
-    if isinstance(policy, AsyncPolicy):
-        raise ValueError(f"{config.policy} answers elsewhere: an audit needs a local policy")
-    effects = audit(
-        policy,
-        config.env,
-        env_kwargs=env_arguments(config),
-        episodes=config.episodes,
-        workers=config.workers,
-        batch=config.batch,
-        seed=config.seed,
+    kept = None if config.played is None else read_evaluation(config.played)
+    policy = make_policy(
+        EvalConfig(
+            config.policy, model=config.model, max_tokens=config.max_tokens, batch=config.batch
+        )
     )
+    how: dict[str, Any] = {
+        "episodes": config.episodes,
+        "workers": config.workers,
+        "batch": config.batch,
+        "seed": config.seed,
+    }
+    if kept is not None:
+        effects = audit_evaluation(policy, kept, root=config.root, **how)
+    else:
+        effects = audit(policy, config.env, env_kwargs=env_arguments(config), **how)
     figures = by_operation(effects)
     table = Table(title=f"causal RaPR of {config.policy}", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("operation", *CHANGES, "all"):

@@ -381,7 +381,10 @@ class AuditConfig(TaskSettings):
     """Settings of a causal audit.
 
     Attributes:
-        policy: "pixelis-tiny", a run's or model's folder, or a hub id.
+        policy: "pixelis-tiny", a run's or model's folder, a hub id, or a server's http address.
+        model: Of a server, the model's name; default: the only one that it lists.
+        played: Folder of an evaluation (`pixelis eval --out`): its episodes are audited, in its
+            environment, instead of new ones.
         ledger: Instead of playing, make the updates of a run of `pixelis ttrl` again from its
             ledger and memory, and check that each comes out the same.
         out: Folder of `audit.json`; default: none is written.
@@ -393,6 +396,8 @@ class AuditConfig(TaskSettings):
     """
 
     policy: str
+    model: str | None = None
+    played: Path | None = None
     ledger: bool = False
     out: Path | None = None
     episodes: int = 50

@@ -13,7 +13,7 @@ from typing import Any
 from pixelis_agent.images import Picture
 from pixelis_agent.models.processor import TURN_END, Processor
 from pixelis_agent.rollout import Fed
-from pixelis_agent.spans import Label
+from pixelis_agent.spans import Label, label_tokens
 from pixelis_env.serve.episode import captioned, conventions
 
 SYSTEM = (
@@ -57,6 +57,12 @@ class Dialogue:
         """
         text = self._after_turn(observation["text"], observation["images"])
         return self._feed(text.removeprefix(TURN_END) if ended else text, observation["images"])
+
+    def written(self, text: str) -> tuple[list[int], list[Label]]:
+        """A turn that was not sampled, with its end: its tokens, and what each is."""
+        tokenizer = self.processor.tokenizer
+        tokens = [*tokenizer.encode(text, add_special_tokens=False), self.processor.end_id]
+        return tokens, label_tokens(tokenizer, tokens, self.processor.end_ids)
 
     def _after_turn(self, result: str, images: Sequence[Picture]) -> str:
         content: list[dict[str, Any]] = [{"type": "text", "text": result}]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pixelis_agent.cota.record import AssistantTurn, Record
 from pixelis_agent.dialogue import Dialogue
 from pixelis_agent.rollout import Rollout
-from pixelis_agent.spans import label_tokens
 
 
 def to_rollout(record: Record, dialogue: Dialogue) -> Rollout:
@@ -20,13 +19,10 @@ def to_rollout(record: Record, dialogue: Dialogue) -> Rollout:
     """
     if not record.turns or record.turns[0].role != "user":
         raise ValueError(f"record {record.id} does not begin with a question")
-    tokenizer, processor = dialogue.processor.tokenizer, dialogue.processor
     rollout = Rollout()
     for number, turn in enumerate(record.turns):
         if isinstance(turn, AssistantTurn):
-            ids = [*tokenizer.encode(turn.text, add_special_tokens=False), processor.end_id]
-            labels = label_tokens(tokenizer, ids, processor.end_ids)
-            rollout.write(ids, labels, learn=turn.learn)
+            rollout.write(*dialogue.written(turn.text), learn=turn.learn)
         elif number == 0:
             rollout.feed(dialogue.open(record.observation(0)))
         else:

@@ -51,6 +51,9 @@ class Episode:
 class Policy(Protocol):
     """Writes turns.
 
+    It goes on with an episode whose turns so far, all or the first of them, another has written:
+    `Episode.turns` has them.
+
     One that has a method `settings`, without arguments, says by it with what it plays, as JSON can
     hold it: evaluations write it down.
 

@@ -234,6 +234,9 @@ class ServerPolicy:
                     content.append(_image(image))
                 chat.messages.append({"role": "user", "content": content})
             else:
+                if chat.messages[-1]["role"] != "assistant":  # another wrote it
+                    words, chat.calls = episode.turns[chat.heard - 1].text, []
+                    chat.messages.append({"role": "assistant", "content": words})
                 chat.messages += self._result(chat, said)
             chat.heard += 1
 

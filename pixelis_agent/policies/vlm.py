@@ -45,11 +45,13 @@ class _State:
         rng: For sampling; the episode's own, so that a turn does not depend on its neighbours.
         kept: Of the tokens that were read.
         position: int64 (3,) or (1,), where the next token stands.
+        heard: How many of the episode's observations are in its rollout.
     """
 
     rng: Generator
     kept: Kept = field(default_factory=Kept)
     position: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
+    heard: int = 0
 
 
 class VLMPolicy:
@@ -142,13 +144,18 @@ class VLMPolicy:
         if episode.rollout is None:
             episode.rollout = Rollout()
             episode.state = _State(np.random.default_rng([episode.seed, episode.index]))
-        rollout = episode.rollout
+        rollout, state = episode.rollout, episode.state
         dialogue = Dialogue(self.processor, episode.tools)
-        if not rollout.tokens:
-            rollout.feed(dialogue.open(episode.observations[0]))
-        else:
+        for number in range(state.heard, len(episode.observations)):
+            observation = episode.observations[number]
+            if number == 0:
+                rollout.feed(dialogue.open(observation))
+                continue
+            if rollout.n_turns < number:
+                rollout.write(*dialogue.written(episode.turns[number - 1].text), learn=False)
             ended = rollout.tokens[-1] in self.processor.end_ids
-            rollout.feed(dialogue.reply(episode.observations[-1], ended=ended))
+            rollout.feed(dialogue.reply(observation, ended=ended))
+        state.heard = len(episode.observations)
 
     def _pixels(self, images: Sequence[Picture]) -> dict[str, Any]:
         """The model's inputs of images, on its device."""

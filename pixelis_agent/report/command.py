@@ -36,7 +36,7 @@ def run(config: ReportConfig) -> dict[str, Any]:
     """Writes the report as `config` says and returns what is in it.
 
     Raises:
-        ReportError: A folder is no run, or a run cannot be read.
+        RunError: A folder is no run, or a run cannot be read.
         MissingExtra: The packages of the extra `report` are not installed.
         ValueError: A number out of range.
         OSError: The file cannot be written.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelis_agent.evaluate import trace_file
-from pixelis_agent.report.runs import Evaluation
+from pixelis_agent.evaluated import Evaluation
 from pixelis_agent.spans import Label, label_turn
 from pixelis_env.describe import describe_call
 from pixelis_env.draw import draw_evidence

@@ -19,13 +19,14 @@ from PIL import Image
 
 from pixelis_agent.cli import main
 from pixelis_agent.evaluate import evaluate
+from pixelis_agent.evaluated import RunError
 from pixelis_agent.memory import Entry, Memory, Voted
 from pixelis_agent.policies.scripted import OraclePolicy
 from pixelis_agent.report import tables
 from pixelis_agent.report.command import ReportConfig, run
 from pixelis_agent.report.episodes import choose
 from pixelis_agent.report.page import templates
-from pixelis_agent.report.runs import ReportError, Run, Vote, read_runs
+from pixelis_agent.report.runs import Run, Vote, read_runs
 from pixelis_agent.tally import Summary, as_cells
 from pixelis_env.trace import Trace
 from tests.agent.reported import INDICES, KL, PLANTED, SCORES, Page, write_runs
@@ -386,14 +387,14 @@ def _foreign_audit(run: Path) -> None:
 def test_what_is_no_run_is_said(folders, tmp_path, harm, message) -> None:
     shutil.copytree(folders["oracle"], tmp_path / "run")
     harm(tmp_path / "run")
-    with pytest.raises(ReportError, match=message):
+    with pytest.raises(RunError, match=message):
         read_runs([tmp_path / "run"])
 
 
 def test_a_file_or_nothing_is_no_run(folders) -> None:
-    with pytest.raises(ReportError, match="is a file: give the folder"):
+    with pytest.raises(RunError, match="is a file: give the folder"):
         read_runs([folders["oracle"] / "results.json"])
-    with pytest.raises(ReportError, match="at least one run"):
+    with pytest.raises(RunError, match="at least one run"):
         read_runs([])
 
 

@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelis_agent.audit import audit
 from pixelis_agent.collect import collect
 from pixelis_agent.collect.workers import Begin, Host, Play, unpack
 from pixelis_agent.evaluate import evaluate
+from pixelis_agent.interventions import CHANGES, CONTROL
 from pixelis_agent.policies.server import ServerError, ServerPolicy
 from pixelis_agent.policies.servers import ServersPolicy
 from tests.agent.small import small_kwargs
@@ -124,6 +126,24 @@ def test_what_is_sent(url, parrot) -> None:
     assert "<think>" not in said["content"]
     assert result["content"][0]["text"].startswith("<tool_response>e1 view:")
     assert result["content"][1]["type"] == "image_url"
+
+
+@pytest.mark.parametrize("tools", ["text", "native"])
+def test_an_episode_that_another_began_is_told_whole(url, parrot, tools) -> None:
+    with proxy(url) as (address, bodies):
+        policy = ServerPolicy(address, parrot, tools=tools, max_tokens=80)
+        try:
+            effects = audit(policy, "Pixelis-v0", env_kwargs=SMALL, indices=range(3), workers=0)
+        finally:
+            policy.close()
+    assert len(effects) == 3 * len(CHANGES)
+    assert not any(e.differs for e in effects if e.how == CONTROL)
+    taken_up = bodies[6:]
+    assert len(taken_up) == len(effects)  # up to the change it is not asked
+    for body in taken_up:
+        roles = [message["role"] for message in body["messages"]]
+        assert roles == ["system", "user", "assistant", "user"]
+        assert body["messages"][2]["content"].replace(" ", "") == FIRST.replace(" ", "")
 
 
 def test_a_server_that_is_not_there() -> None:
