@@ -2,8 +2,8 @@
 
 ``python benchmarks/tiny_agent.py`` plays the same 500 and 200 tasks of two levels, of the types
 that the agents are trained for (at level 1), with every policy (chance and the oracle the first 100
-of them), and writes the traces to ``runs/tiny_agent/``. Then it asks by a causal audit whether the
-agents' answers rest on what their operations returned. `--silent` names the run of
+of them), with the environment's default tools. Then it asks by a causal audit whether the agents'
+answers rest on what their operations returned. `--silent` names the run of
 `pixelis_agent.tiny.train` that answers without tools (its folder ``direct``); it is not shipped, so
 without it that row is missing.
 """
@@ -11,29 +11,20 @@ without it that row is missing.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common import Table, save
+from playing import Place, Play
+from study import KEPT, Run, Study, made_at
 
-from pixelis_agent.audit import CHANGES, CONTROL, audit, by_operation
-from pixelis_agent.config import EvalConfig
 from pixelis_agent.demo import trained_types
-from pixelis_agent.evaluate import evaluate
+from pixelis_agent.interventions import CHANGES, CONTROL
 from pixelis_agent.models.load import CCRFT, TINY
-from pixelis_agent.policies.make import make_policy
-from pixelis_agent.tally import Summary, as_text
+from pixelis_agent.tally import as_text
 from pixelis_agent.tiny.train import JUDGED
-
-
-def figures(name: str, summary: Summary | dict[str, Any]) -> list[str]:
-    """A row: the name, then one cell a column of `COLUMNS`."""
-    row = summary if isinstance(summary, dict) else vars(summary)
-    cells = (as_text(row[key], row.get(f"{key}_ci95")) for key in COLUMNS)
-    return [name, str(row["n"]), *cells]
-
 
 ENOUGH = 100  # tasks for chance and the oracle: nobody doubts what they score
 COLUMNS = {
@@ -58,64 +49,59 @@ def main() -> int:
     parser.add_argument("--episodes", nargs="+", type=int, default=[500, 200], help="a level")
     parser.add_argument("--audited", type=int, default=40, help="tasks of level 1 an agent")
     parser.add_argument("--seed", type=int, default=JUDGED, help="of the tasks")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("runs/tiny_agent"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/tiny_agent"))
+    parser.add_argument("--kept", type=Path, default=KEPT / "tiny_agent", help="what is known")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at once")
     given = parser.parse_args()
-    types = list(given.types or trained_types())
+    types = tuple(given.types or trained_types())
     players = {"random": "random", "without tools": given.silent}
     players |= {agent: agent for agent in given.agents} | {"oracle": "oracle"}
-    tables: list[Table] = []
-    raw: dict[str, Any] = {}
-    for level, episodes in zip(given.levels, given.episodes, strict=True):
-        table = Table(f"Unseen tasks of level {level}", ["policy", "n", *COLUMNS.values()])
-        played = raw[f"level {level}"] = {}
-        for name, policy in players.items():
-            if policy is None:
-                continue
-            report = evaluate(
-                make_policy(EvalConfig(policy)),
-                env_kwargs={"types": types, "level": level},
-                episodes=min(episodes, ENOUGH) if policy in ("random", "oracle") else episodes,
-                seed=given.seed,
-                out=given.out / f"level-{level}" / re.sub(r"\W+", "-", name),
-                workers=given.workers,
-                lockstep=True,
-            )
-            played[name] = report.to_dict() | {"played_with": report.played_with}
-            table.rows.append(figures(name, report.summary))
-        tables.append(table)
-        for agent in given.agents:
-            title = f"{agent} at level {level}, by question type"
-            kinds = Table(title, ["type", "n", *COLUMNS.values()])
-            for name, row in played[agent]["per_type"].items():
-                kinds.rows.append(figures(name, row))
-            tables.append(kinds)
-    audits = {agent: audited(given, types, agent) for agent in given.agents}
-    tables.append(causes(audits))
-    raw["audits"] = audits
-    save("tiny_agent", [given.seed], tables, raw)
+    words = ("--types", *types, "--episodes", str(given.audited), "--seed", str(given.seed))
+    found: dict[str, dict[str, Any]] = {}
+    for name, policy in players.items():
+        if policy is None:
+            continue
+        plays = {}
+        for level, episodes in zip(given.levels, given.episodes, strict=True):
+            count = min(episodes, ENOUGH) if policy in ("random", "oracle") else episodes
+            plays[f"level {level}"] = Play(Place(types, count, level, tools=None, seed=given.seed))
+        audits = {"causal": words} if policy in given.agents else {}
+        run = Run(name.replace(" ", "-"), None, plays, audits)
+        study = Study(given.runs, given.kept, policy, lambda folder: {}, given.jobs)
+        found[name] = study.records([run])[run.name]
+    tables = [figures(level, found) for level in given.levels]
+    tables.append(by_type(given.levels, {name: found[name] for name in given.agents}))
+    tables.append(causes({name: found[name]["audits"]["causal"] for name in given.agents}))
+    save("tiny_agent", [given.seed], tables, {}, **made_at(found.values()))
     return 0
 
 
-def audited(given: argparse.Namespace, types: list[str], agent: str) -> dict[str, Any]:
-    """By operation and by change, the share of an agent's answers that come out different."""
-    effects = audit(
-        make_policy(EvalConfig(agent)),
-        "Pixelis-v0",
-        env_kwargs={"types": types},
-        episodes=given.audited,
-        seed=given.seed,
-        workers=given.workers,
-    )
-    return by_operation(effects)
+def figures(level: int, found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """All policies at a level."""
+    table = Table(f"Unseen tasks of level {level}", ["policy", "n", *COLUMNS.values()])
+    for name, record in found.items():
+        row = record["plays"][f"level {level}"]
+        cells = (as_text(row[key], row.get(f"{key}_ci95")) for key in COLUMNS)
+        table.rows.append([name, str(row["n"]), *cells])
+    return table
 
 
-def causes(audits: dict[str, dict[str, Any]]) -> Table:
+def by_type(levels: list[int], found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The agents' scores by question type."""
+    heads = [f"{name}, level {level}" for name in found for level in levels]
+    table = Table("Score by question type", ["type", *heads])
+    scores = [record["plays"][f"level {level}"] for record in found.values() for level in levels]
+    for kind in scores[0]["per_type"]:
+        table.rows.append([kind, *(as_text(row["per_type"][kind]["score"]) for row in scores)])
+    return table
+
+
+def causes(audits: Mapping[str, Mapping[str, Any]]) -> Table:
     """What audits say, a row an agent and operation."""
     title = "Causal RaPR: answers that come out different where a result is"
     table = Table(title, ["agent", "operation", "n", *CHANGES, f"all but {CONTROL}"])
-    for agent, figures in audits.items():
-        for op, parts in figures.items():
+    for agent, shares in audits.items():
+        for op, parts in shares.items():
             cells = [
                 as_text(one["causal_rapr"], (one["low"], one["high"]), digits=2)
                 for one in parts.values()
