@@ -19,7 +19,7 @@ from pixelis_env.tasks.pool import Recent
 from pixelis_env.tasks.rooms import RoomsSource
 
 CHUNK = 48
-"""Rooms in memory at a time; one takes about 40 MB once it was played."""
+"""Rooms in memory at a time; one takes about 50 MB once it was played."""
 BATCH = 64
 """Episodes that a policy is asked about at once."""
 

@@ -111,7 +111,7 @@ class RayCollector:
         workers: Actors, each on one CPU of the cluster. Those that find no place yet join when
             they do.
         envs_per_worker: Environments in each, which is how many episodes it plays at one time; a
-            room that is played takes about 40 MB.
+            room that is played takes about 50 MB.
         gpus: Of the cluster's, that each actor takes, e.g. 1 or 0.5; for policies that compute.
         address: Of the cluster: "auto" for the one that this machine belongs to, or "host:6379";
             None starts a Ray of its own on this machine. Where the process is connected already,

@@ -65,7 +65,7 @@ class Collector:
         env_id: A registered environment, e.g. `"Pixelis-v0"`.
         env_kwargs: Its keyword arguments; `workers` > 0 needs them to pickle.
         workers: Worker processes; 0 plays in this one.
-        envs_per_worker: Environments in each; a room that is played takes about 40 MB.
+        envs_per_worker: Environments in each; a room that is played takes about 50 MB.
 
     Attributes:
         source: Where the tasks come from.

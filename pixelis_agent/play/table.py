@@ -19,7 +19,7 @@ from pixelis_agent.splits import TRAIN
 from pixelis_env.media import MediaError
 
 MOST = 8
-"""Games that are open at once; one holds a room or a medium, about 40 MB."""
+"""Games that are open at once; one holds a room or a medium, about 50 MB."""
 
 IDLE = 600.0
 """Seconds after which a game may be dropped, when another needs its place."""

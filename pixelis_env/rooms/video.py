@@ -20,7 +20,9 @@ from .tracer import available
 
 T = TypeVar("T")
 RENDERERS = ("auto", "embree", "numpy")
-_KEEP = {"frame": 32, "view": 4, "ids": 32, "thumbnail": 64, "visible": 4}
+_KEEP = {"frame": 112, "view": 4, "ids": 32, "thumbnail": 64, "visible": 4}
+"""Of each kind the last used. Fewer frames than a video has would be none: those who follow a thing
+go through all of them, and again from the beginning."""
 
 
 class RoomVideo(Media):

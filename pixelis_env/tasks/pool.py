@@ -16,7 +16,7 @@ class Recent:
 
     Args:
         source: Where the tasks come from.
-        keep: How many stay; a room takes about 40 MB once it was played.
+        keep: How many stay; a room takes about 50 MB once it was played.
 
     Raises:
         ValueError: `keep` is out of range.
@@ -46,7 +46,7 @@ class Pool:
         source: Where the tasks come from.
         indices: Their indices in `source`; row i of the pool is the i-th. Training and held-out
             pools are disjoint when their indices are.
-        keep: How many tasks stay in memory; a room takes about 40 MB once it was played.
+        keep: How many tasks stay in memory; a room takes about 50 MB once it was played.
     """
 
     def __init__(self, source: TaskSource, indices: Iterable[int], keep: int = 16) -> None:
