@@ -36,6 +36,7 @@ class MemoryIndex:
 
     Attributes:
         ids: Of what it holds.
+        newest: The largest id that it ever held; 0 before any.
     """
 
     def __init__(self, size: int, exact: int = EXACT) -> None:
@@ -46,6 +47,7 @@ class MemoryIndex:
         self._size, self._exact = size, exact
         self._gone: set[int] = set()
         self.ids: set[int] = set()
+        self.newest = 0
         self._index = self._new(graph=False)
 
     def __len__(self) -> int:
@@ -66,6 +68,7 @@ class MemoryIndex:
             self._rebuild(graph=True)
         self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.array(ids, np.int64))
         self.ids.update(ids)
+        self.newest = max(self.newest, *ids)
 
     def remove(self, ids: Iterable[int]) -> None:
         """Forgets entries."""
@@ -125,6 +128,7 @@ class MemoryIndex:
             return False
         self._index, self._gone = index, set()
         self.ids = set(faiss.vector_to_array(self._index.id_map).tolist())
+        self.newest = max(self.ids, default=0)
         return True
 
     def _new(self, graph: bool) -> Any:

@@ -250,18 +250,25 @@ class Memory:
         writes = self.record.execute("PRAGMA data_version").fetchone()[0]
         if writes == self._writes_seen:
             return
-        recorded = {n for (n,) in self.record.execute("SELECT id FROM queries")}
-        self.index.remove(self.index.ids - recorded)
-        missing = sorted(recorded - self.index.ids)
-        for start in range(0, len(missing), 500):
-            part = missing[start : start + 500]
-            marks = ",".join("?" * len(part))
-            read = self.record.execute(
-                f"SELECT id, vector FROM queries WHERE id IN ({marks}) ORDER BY id", part
-            ).fetchall()
+        self._index_where("id > ?", [self.index.newest])
+        # Ids only grow: where there are as many, they are the same, and all need not be read.
+        if len(self) != len(self.index):
+            recorded = {n for (n,) in self.record.execute("SELECT id FROM queries")}
+            self.index.remove(self.index.ids - recorded)
+            missing = sorted(recorded - self.index.ids)
+            for start in range(0, len(missing), 500):
+                part = missing[start : start + 500]
+                self._index_where(f"id IN ({','.join('?' * len(part))})", part)
+        self._writes_seen = writes
+
+    def _index_where(self, condition: str, values: list[int]) -> None:
+        """Adds entries of the record to the index."""
+        found = self.record.execute(
+            f"SELECT id, vector FROM queries WHERE {condition} ORDER BY id", values
+        )
+        while read := found.fetchmany(500):
             vectors = [np.frombuffer(vector, FLOATS) for _, vector in read]
             self.index.add([number for number, _ in read], np.stack(vectors))
-        self._writes_seen = writes
 
     def _save_index(self) -> None:
         if self.index.is_graph:

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +243,45 @@ def test_a_graph_is_saved_and_mended(tmp_path: Path, traces: list[Trace]) -> Non
             assert verify(memory) == []
             assert len(memory) == 8
             assert memory.nearest(vector_of(7), 1)[0][0] == numbers[7]
+
+
+OPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(1, 4)),
+        st.tuples(st.just("prune"), st.integers(0, 6)),
+        st.tuples(st.just("forget_after"), st.integers(0, 12)),
+        st.tuples(st.just("ledger"), st.just(0)),
+        st.tuples(st.just("look"), st.just(0)),
+    ),
+    max_size=14,
+)
+
+
+@given(OPS, st.integers(1, 8))
+@settings(max_examples=25, deadline=None)
+def test_another_process_sees_what_is_there(
+    traces: list[Trace], ops: list[tuple[str, int]], exact: int
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Memory(folder, "e", SIZE, exact=exact) as writer,
+        Memory(folder, "e", SIZE, exact=exact) as reader,
+    ):
+        for what, number in [*ops, ("look", 0)]:
+            if what == "add":
+                for _ in range(number):
+                    count = len(writer)
+                    writer.add(entry_of(count, traces), vector_of(count))
+            elif what == "prune":
+                writer.prune(number)
+            elif what == "forget_after":
+                writer.forget_after(number)
+            elif what == "ledger":
+                writer.ledger.write(0, {})
+            else:
+                reader.sync()
+                assert verify(reader) == []
+                assert reader.index.ids == writer.index.ids
 
 
 def kill_at_random(folder: Path, times: int, seed: int) -> None:
