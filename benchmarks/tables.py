@@ -12,6 +12,18 @@ import sys
 from common import RESULTS, ROOT, Table, markdown
 
 BRIEF = (
+    (
+        "– in the larger rooms of level 2, of which it saw none: score",
+        "tiny_agent",
+        "pixelis-tiny|200",
+        2,
+    ),
+    (
+        "– its answers that differ where one result is blanked, swapped or taken away",
+        "tiny_agent",
+        "pixelis-tiny|all",
+        7,
+    ),
     ("segment, by a tight box: mask IoU", "tool_quality", "segment|grabcut|tight box|mask IoU", 5),
     (
         "read_text, letters of 16 px and more: character errors",
@@ -44,6 +56,12 @@ BRIEF = (
     ),
     ("CC-RFT of `pixelis-tiny`: relative gain, greedy", "ccrft_ablation", "level 1|full", 2),
     ("– sampled, as it was trained", "ccrft_ablation", "level 1, sampled|full", 2),
+    (
+        "– with the default tools, not the oracle's: score",
+        "tiny_agent",
+        "pixelis-tiny-ccrft|500",
+        2,
+    ),
     ("adapting to other looks without labels: relative gain, greedy", "ttrl", "whole|greedy", 3),
     ("– sampled, as it adapts", "ttrl", "whole|sampled", 3),
     ("– the same by TTRL's majority of answers", "ttrl", "majority of answers (TTRL)|sampled", 3),
