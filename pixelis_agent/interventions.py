@@ -58,10 +58,8 @@ Key = tuple[int, int]
 class _Intervened:
     """What `intervened` makes, but for how turns are asked for."""
 
-    needs_oracle = False
-
     def __init__(self, policy: Any, begun: Mapping[Key, tuple[Sequence[Turn], Change]]) -> None:
-        self.name = f"{policy.name}, intervened"
+        self.name, self.needs_oracle = f"{policy.name}, intervened", policy.needs_oracle
         self._policy, self._begun = policy, begun
 
     def finish(self, episode: Episode) -> None:

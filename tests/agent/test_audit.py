@@ -16,8 +16,8 @@ from pixelis_agent.cli import main
 from pixelis_agent.evaluate import evaluate
 from pixelis_agent.evaluated import RunError, read_evaluation
 from pixelis_agent.interventions import CHANGES, CONTROL, Change
-from pixelis_agent.policies.base import Episode
-from pixelis_agent.policies.scripted import ScriptedPolicy, call_text
+from pixelis_agent.policies.base import Episode, Policy
+from pixelis_agent.policies.scripted import OraclePolicy, ScriptedPolicy, call_text
 from tests.agent.small import small_kwargs
 
 HALVES = {"left": [0, 0, 500, 1000], "right": [500, 0, 1000, 1000]}
@@ -56,8 +56,9 @@ def test_an_answer_rests_on_the_operation_that_it_was_read_from() -> None:
     assert not any(e.differs for e in effects if e.how == CONTROL)
 
 
-def test_nothing_moves_who_does_not_look() -> None:
-    effects = run(ScriptedPolicy(blind))
+@pytest.mark.parametrize("policy", [ScriptedPolicy(blind), OraclePolicy()])
+def test_nothing_moves_who_does_not_look(policy: Policy) -> None:
+    effects = run(policy)
     assert len(effects) == 8 * len(CHANGES)
     assert {e.how for e in effects} == set(CHANGES)
     assert causal_rapr(effects)["causal_rapr"] == 0
