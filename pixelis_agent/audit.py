@@ -316,10 +316,15 @@ def run(config: AuditConfig) -> dict[str, Any]:
         "batch": config.batch,
         "seed": config.seed,
     }
-    if kept is not None:
-        effects = audit_evaluation(policy, kept, root=config.root, **how)
-    else:
-        effects = audit(policy, config.env, env_kwargs=env_arguments(config), **how)
+    try:
+        if kept is not None:
+            effects = audit_evaluation(policy, kept, root=config.root, **how)
+        else:
+            effects = audit(policy, config.env, env_kwargs=env_arguments(config), **how)
+    finally:
+        close = getattr(policy, "close", None)
+        if close is not None:
+            close()
     figures = by_operation(effects)
     table = Table(title=f"causal RaPR of {config.policy}", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("operation", *CHANGES, "all"):
